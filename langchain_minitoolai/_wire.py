@@ -1,0 +1,73 @@
+"""What goes over the wire: requests not yet sent, and what came of them.
+
+A flow (see `_flows.py`) yields these and is sent the outcome; it never acts itself.
+"""
+
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request not yet sent: always `POST`, always JSON.
+
+    Attributes:
+        path: Below the service's base address, as in `contract.py`.
+        body: The JSON object to send.
+        timeout: Seconds without progress before the call is given up.
+        deadline: When the whole call must be over, on the shell's clock.
+        authorized: Whether the API key goes along.
+        reads: `"body"` reads a bounded body and closes; `"stream"` hands a 200 over open.
+    """
+
+    path: str
+    body: Mapping[str, Any] = field(repr=False)
+    timeout: float = 60.0
+    deadline: float | None = None
+    authorized: bool = True
+    reads: Literal["body", "stream"] = "body"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the service answered; the outcome of a `Call`.
+
+    Attributes:
+        status: The HTTP status.
+        headers: By lower-case name.
+        body: The body, at most a few MiB of it, decoded, and without our key. Empty when
+            the answer is handed over open.
+        stream: The open answer, for the shell that made it.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+    stream: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """A wait, in seconds; its outcome is `None`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something to do that is neither a request nor a wait, in both colours.
+
+    Its outcome is what the function returned; what it raises is thrown into the flow.
+    """
+
+    run: Callable[[], Any]
+    arun: Callable[[], Awaitable[Any]]
+
+
+Step: TypeAlias = Call | Sleep | Action
+Flow: TypeAlias = Generator[Step, Any, T]
+Clock: TypeAlias = Callable[[], float]
+"""Seconds on a monotonic scale."""

@@ -1,0 +1,244 @@
+"""The tree of exceptions, each ours and also core's `ModelError` of its kind.
+
+    MiniToolAIError
+    ├── InvalidInputError           refused here, before anything was sent
+    │   └── MissingAPIKeyError
+    ├── BadRequestError             400, 413, 422
+    │   └── ContextLengthError      the conversation is longer than the model reads
+    ├── AuthenticationError         401
+    ├── InsufficientCreditError     402
+    ├── PermissionDeniedError       403
+    ├── NotFoundError               404
+    ├── RateLimitError              429
+    ├── ServiceError                5xx, or an error told inside an answer
+    │   └── InvalidResponseError    an answer that is none: a page, junk, nothing
+    ├── APIConnectionError          no connection, or it broke
+    │   └── StreamInterruptedError  the answer ended before it was complete
+    ├── APITimeoutError             connected, but no progress
+    └── ImageError                  a picture could not be had; nothing paid for is lost
+        ├── ImageRequestError       refused: the arguments, or the service said no
+        ├── ImageBudgetError        the tool's own budget is spent
+        ├── SubmissionUncertainError    the job may have been taken, and charged
+        ├── ImageJobFailedError     the service says that the job failed
+        ├── ImageJobTimeoutError    not ready by the deadline; the job can be resumed
+        ├── ServiceUnavailableError the job can't be asked for; it can be resumed
+        └── PictureError            the bytes are no picture, or could not be fetched
+
+`is_retryable` says whether asking again is safe; retry middleware obeys it.
+"""
+
+import re
+from typing import Any, ClassVar
+
+from langchain_core.exceptions import (
+    ContextOverflowError,
+    ModelAPIError,
+    ModelAuthenticationError,
+    ModelConnectionError,
+    ModelError,
+    ModelInvalidRequestError,
+    ModelNotFoundError,
+    ModelPermissionDeniedError,
+    ModelRateLimitError,
+    ModelTimeoutError,
+)
+
+MAX_MESSAGE = 300
+"""The most characters of the service's words that an error repeats."""
+
+_BEARER = re.compile(r"(?i)\bbearer\s+[^\s\"'<>,;]+")
+
+
+def tidy(text: str, secret: str = "") -> str:
+    """Make foreign text fit to show: without secrets, printable, at most 300 characters.
+
+    Args:
+        text: What the service said.
+        secret: An API key to remove wherever it stands.
+    """
+    if secret:
+        text = text.replace(secret, "[key]")
+    text = _BEARER.sub("Bearer [key]", text)
+    text = " ".join("".join(c if c.isprintable() else " " for c in text[:4096]).split())
+    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
+
+
+class MiniToolAIError(ModelError):
+    """The base of every error this package raises.
+
+    Attributes:
+        status_code: The HTTP status, where the service answered.
+        code: The service's own error code, where it gave one.
+        request_id: The service's id of the request, for asking its support.
+        retry_after: Seconds the service asked to wait, where it did.
+        is_retryable: Whether asking again is safe.
+        maybe_sent: Whether the request may have reached the service.
+    """
+
+    maybe_sent = True
+
+    default_message: ClassVar[str] = "the MiniToolAI service failed"
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        status_code: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        is_retryable: bool | None = None,
+    ) -> None:
+        """Keep the message and the facts; `is_retryable` defaults to the class's own."""
+        super().__init__(message or self.default_message)
+        self.status_code = status_code
+        self.code = code
+        self.request_id = request_id
+        self.retry_after = retry_after
+        if is_retryable is not None:
+            self.is_retryable = is_retryable
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive pickling with every attribute."""
+        return (_rebuild, (type(self), self.args, self.__dict__.copy()))
+
+
+def _rebuild(
+    cls: type[MiniToolAIError], args: tuple[Any, ...], state: dict[str, Any]
+) -> MiniToolAIError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class InvalidInputError(MiniToolAIError, ModelInvalidRequestError, ValueError):
+    """The input was refused here; nothing was sent and nothing was charged."""
+
+
+class MissingAPIKeyError(InvalidInputError, ModelAuthenticationError):
+    """No API key was given and the environment holds none."""
+
+
+class BadRequestError(MiniToolAIError, ModelInvalidRequestError):
+    """The service refused the request."""
+
+
+class ContextLengthError(BadRequestError, ContextOverflowError):
+    """The conversation is longer than the model reads."""
+
+
+class AuthenticationError(MiniToolAIError, ModelAuthenticationError):
+    """The service does not know the API key."""
+
+
+class InsufficientCreditError(MiniToolAIError, ModelPermissionDeniedError):
+    """The prepaid balance does not cover the request."""
+
+
+class PermissionDeniedError(MiniToolAIError, ModelPermissionDeniedError):
+    """The service, or the firewall before it, forbids the request."""
+
+
+class NotFoundError(MiniToolAIError, ModelNotFoundError):
+    """The service knows no such model or address."""
+
+
+class RateLimitError(MiniToolAIError, ModelRateLimitError):
+    """Too many requests; `retry_after` says how long to wait, where the service did."""
+
+
+class ServiceError(MiniToolAIError, ModelAPIError):
+    """The service failed, or told of an error inside its answer."""
+
+
+class InvalidResponseError(ServiceError):
+    """The service's answer can't be read: a page, junk, or nothing at all."""
+
+
+class APIConnectionError(MiniToolAIError, ModelConnectionError):
+    """The service could not be reached, or the connection broke."""
+
+
+class StreamInterruptedError(APIConnectionError):
+    """The answer ended before it was complete."""
+
+
+class APITimeoutError(MiniToolAIError, ModelTimeoutError):
+    """No progress for the time allowed; the request may have been charged."""
+
+    is_retryable = False
+
+
+class ImageError(MiniToolAIError):
+    """A picture could not be had.
+
+    Attributes:
+        category: One word for the kind of failure, for programs and logs.
+        retry_safe: Whether the same call can be made again without a second charge.
+        maybe_charged: Whether the service may have charged for the job.
+        job: The job's id, for `resume`, where there is a job.
+        hint: What to change or do next.
+    """
+
+    category: ClassVar[str] = "error"
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retry_safe: bool = False,
+        maybe_charged: bool = False,
+        job: str | None = None,
+        hint: str = "",
+        **facts: Any,
+    ) -> None:
+        """Keep the facts; `facts` are those of `MiniToolAIError`."""
+        facts.setdefault("is_retryable", retry_safe)
+        super().__init__(message, **facts)
+        self.retry_safe = retry_safe
+        self.maybe_charged = maybe_charged
+        self.job = job
+        self.hint = hint
+
+
+class ImageRequestError(ImageError, ModelInvalidRequestError):
+    """The request was refused; nothing was charged."""
+
+    category = "refused"
+
+
+class ImageBudgetError(ImageError, ModelPermissionDeniedError):
+    """The tool's own budget is spent; nothing was sent."""
+
+    category = "budget"
+
+
+class SubmissionUncertainError(ImageError, ModelConnectionError):
+    """The job may have been taken and charged, and no handle came back."""
+
+    category = "uncertain"
+
+
+class ImageJobFailedError(ImageError, ModelAPIError):
+    """The service says that the job failed."""
+
+    category = "failed"
+
+
+class ImageJobTimeoutError(ImageError, ModelTimeoutError):
+    """The picture was not ready by the deadline; the job can be resumed."""
+
+    category = "timeout"
+
+
+class ServiceUnavailableError(ImageError, ModelAPIError):
+    """The service stopped answering for the job; the job can be resumed."""
+
+    category = "unavailable"
+
+
+class PictureError(ImageError):
+    """The bytes are no picture, or could not be fetched."""
+
+    category = "picture"
