@@ -189,7 +189,12 @@ class Oracle:
         except json.JSONDecodeError as error:
             where = error.pos
             escape = "escape" in error.msg and ESCAPE_TAIL.search(text, max(at, where - 2))
-            cut = escape or "Unterminated" in error.msg or where >= len(text) or self.scalar_tail(where)
+            cut = (
+                escape
+                or "Unterminated" in error.msg
+                or where >= len(text)
+                or self.scalar_tail(where)
+            )
             raise Fault(where, cut=bool(cut)) from None
         if text[at] not in '"{[' and self.scalar_tail(at):
             raise Fault(at, cut=True)
