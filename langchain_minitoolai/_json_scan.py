@@ -176,5 +176,6 @@ class JsonScanner:
         self.position += len(text) if length is None else length
         return kind, len(self._closers), text
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str) -> Token | None:
         self.error = reason
+        return None

@@ -11,6 +11,7 @@ from langchain_minitoolai._json_scan import JsonScanner, Kind
 ARGUMENT_KEYS: Final = ("arguments", "parameters", "args", "input")
 IGNORED_KEYS: Final = ("id", "type")
 
+_SPACES: Final = " \t\r\n"
 _CONTROL: Final = re.compile(r"[\x00-\x1f]")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _HIGH_AT_END: Final = re.compile(r"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2})\Z")
@@ -144,7 +145,7 @@ class CallObject:
         if self.name is None:
             self.foreign = True
             return
-        if not self.arguments.strip():
+        if not self.arguments:
             self.pieces.append("{}")
         self.started = True
         try:
@@ -185,7 +186,7 @@ class _TextArguments:
 
     def _read(self, raw: str) -> None:
         decoded = _SURROGATE.sub(_escape, json.loads(f'"{raw}"', strict=False))
-        start = 0 if self._opened else len(decoded) - len(decoded.lstrip())
+        start = 0 if self._opened else len(decoded) - len(decoded.lstrip(_SPACES))
         if start == len(decoded) or self._problem:
             return
         if not self._opened and decoded[start] != "{":
@@ -195,7 +196,7 @@ class _TextArguments:
         for kind, _, text in self._scanner.scan(decoded, start):
             repair = kind in ("chars", "key")
             self._pieces.append(_CONTROL.sub(_escape, text) if repair else text)
-        if self._scanner.done and decoded[self._scanner.position :].strip():
+        if self._scanner.done and decoded[self._scanner.position :].strip(_SPACES):
             self._note("the arguments are more than one JSON object")
 
     def _note(self, problem: str) -> None:

@@ -54,7 +54,6 @@ class ToolReader:
         while position < len(text):
             position = self._step(text, position)
         self._plain = self._state == "text" and not self._held and self._gap is None
-        self._plain = self._plain and self._calls == self._log.calls
         return self._take()
 
     def finish(self, finish_reason: str | None = None) -> list[Event]:
@@ -86,8 +85,6 @@ class ToolReader:
         if not text:
             return
         self._before = (self._before + text)[-_LINE_START:]
-        if self._calls != self._log.calls:
-            self._calls, self._gap = self._log.calls, ""
         if self._gap is not None:
             text = self._gap + text
             self._gap = text if text.isspace() else None
@@ -172,6 +169,7 @@ class ToolReader:
     def _read_value(self, text: str, position: int) -> int:
         value = self._value
         position = value.read(text, position)
+        self._end_calls()
         if value.foreign:
             self._say(value.take_text())
             self._in_fence = self._closer == FENCE
@@ -196,9 +194,14 @@ class ToolReader:
         self._value.add(rest)
         self._state = "text"
         if self._value.end_broken():
-            self._before = "\n"
+            self._end_calls()
         else:
             self._say(self._value.take_text() + closer)
+
+    def _end_calls(self) -> None:
+        """Start a line, and wait for more than white space, where calls have ended."""
+        if self._calls != self._log.calls:
+            self._calls, self._gap, self._before = self._log.calls, "", "\n"
 
     def _read_closing(self, text: str, position: int) -> int:
         start = _end(_SPACES, text, position)
@@ -207,9 +210,9 @@ class ToolReader:
             self._begin("", self._closer)
             return start
         closer = text[start : start + len(self._closer)].lower()
-        if closer == self._closer:
+        if closer == self._closer and start < len(text):
             self._before = "\n"
-        elif self._closer.startswith(closer):
+        elif self._closer.startswith(closer) and start + len(closer) == len(text):
             return self._hold(text, start)
         else:
             self._in_fence = self._closer == FENCE

@@ -138,8 +138,11 @@ class ValueReader:
         call = self._call
         if self.foreign or (call is None and self._called):
             return ""
-        if self._explicit or (call is not None and call.name is not None):
-            self._log.broken(call, "".join(self._raw), reason)
+        raw = "".join(self._raw)
+        named = call is not None and call.name is not None
+        begun = call is not None or raw.strip() in ("", "[")
+        if named or (self._explicit and begun):
+            self._log.broken(call, raw, reason)
             return ""
         return self.take_text()
 
