@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import httpx
 
@@ -76,11 +76,16 @@ class Client(Endpoint):
         return self.reply(response, answer=Answer(pieces, opened.reader))
 
 
+def _stream(response: httpx.Response) -> httpx.SyncByteStream:
+    # What iterating the response adds, decoding and counting, is done elsewhere or not needed.
+    return cast("httpx.SyncByteStream", response.stream)
+
+
 def _body(response: httpx.Response, budget: Budget) -> bytes:
     intake = BodyIntake(response.status_code, response.headers)
     failure = None
     try:
-        for raw in response.stream:  # type: ignore[union-attr]
+        for raw in _stream(response):
             intake.feed(raw)
             if intake.full:
                 break
@@ -130,6 +135,6 @@ class OpenAnswer:
 
     def _blocks(self) -> Iterator[bytes]:
         try:
-            yield from self._response.stream  # type: ignore[misc]
+            yield from _stream(self._response)
         except WIRE_FAILURES as caught:
             self._failure = failure_of(caught, self._budget, answering=True)

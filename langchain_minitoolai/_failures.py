@@ -17,8 +17,9 @@ MAX_PAGE: Final = 64 * 1024
 """The most bytes of a page or an error body."""
 
 _TITLE: Final = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
-_MARKUP: Final = re.compile(r"<(script|style)\b.*?(?:</\1>|\Z)|<[^>]*(?:>|\Z)", re.I | re.S)
-
+_MARKUP: Final = re.compile(
+    r"<(script|style)\b.*?(?:</\1>|\Z)|<[^>]*(?:>|\Z)", re.IGNORECASE | re.DOTALL
+)
 _BY_STATUS: Final[dict[int, type[errors.MiniToolAIError]]] = {
     400: errors.BadRequestError,
     401: errors.AuthenticationError,

@@ -44,7 +44,7 @@ def call_names(messages: Iterable[BaseMessage]) -> dict[str, str]:
         call["id"]: call["name"]
         for message in messages
         if isinstance(message, AIMessage)
-        for call in _calls(message)
+        for call in calls_of(message)
         if call["id"]
     }
 
@@ -52,7 +52,7 @@ def call_names(messages: Iterable[BaseMessage]) -> dict[str, str]:
 def assistant_text(message: AIMessage) -> str:
     """Write what the model said and called; empty where it said nothing."""
     said = [neutralise(text) for text in _texts(message.content) if text.strip()]
-    calls = render_calls(_calls(message))
+    calls = render_calls(calls_of(message))
     return "\n".join([*said, calls] if calls else said)
 
 
@@ -103,7 +103,7 @@ def _block_result(
     return ToolResult(call_id, names.get(call_id, ""), status, content)
 
 
-def _calls(message: AIMessage) -> list[dict[str, Any]]:
+def calls_of(message: AIMessage) -> list[dict[str, Any]]:
     """List the calls of a message, each once, the broken ones last."""
     calls: list[dict[str, Any]] = [dict(call) for call in message.tool_calls]
     broken = [dict(call) for call in message.invalid_tool_calls]
@@ -117,7 +117,9 @@ def _calls(message: AIMessage) -> list[dict[str, Any]]:
 
 
 def _block_call(block: Mapping[str, Any]) -> dict[str, Any]:
-    arguments = next((block[key] for key in ("input", "args", "arguments") if key in block), {})
+    arguments: Any = next(
+        (block[key] for key in ("input", "args", "arguments") if key in block), {}
+    )
     return {
         "id": block.get("call_id") or block.get("id"),
         "name": str(block.get("name") or ""),

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SPACE = re.compile(r"[ \t\r\n]*")
-TAG = re.compile(r"<tool_call>(?=[ \t\r\n]{0,64}(\Z|[\[{]))(?P<space>[ \t\r\n]{0,64})", re.I)
-FENCE = re.compile(r"(json|tool_calls?|tool_code|)[ \t\r\n]{0,64}(?=[\[{])", re.I)
+TAG = re.compile(r"<tool_call>(?=[ \t\r\n]{0,64}(\Z|[\[{]))(?P<space>[ \t\r\n]{0,64})", re.IGNORECASE)
+FENCE = re.compile(r"(json|tool_calls?|tool_code|)[ \t\r\n]{0,64}(?=[\[{])", re.IGNORECASE)
 SCALAR_TAIL = re.compile(r"[-0-9tfn][-+.0-9A-Za-z]*\Z")
 ESCAPE_TAIL = re.compile(r"\\(u[0-9a-fA-F]{0,3})?\Z")
 ARGUMENTS = ("arguments", "parameters", "args", "input")
