@@ -47,6 +47,8 @@ class AsyncClient(Endpoint):
             except StopIteration as stop:
                 result: T = stop.value
                 return result
+            except errors.MiniToolAIError as failed:
+                raise failed.redact(self.secret) from None
             outcome, error = None, None
             try:
                 outcome = await self._do(step)

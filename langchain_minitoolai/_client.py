@@ -40,6 +40,8 @@ class Client(Endpoint):
             except StopIteration as stop:
                 result: T = stop.value
                 return result
+            except errors.MiniToolAIError as failed:
+                raise failed.redact(self.secret) from None
             outcome, error = None, None
             try:
                 outcome = self._do(step)
