@@ -212,6 +212,7 @@ class ToolReader:
         closer = text[start : start + len(self._closer)].lower()
         if closer == self._closer and start < len(text):
             self._before = "\n"
+            self._gap = "" if closer else self._gap
         elif self._closer.startswith(closer) and start + len(closer) == len(text):
             return self._hold(text, start)
         else:
