@@ -303,10 +303,10 @@ class Oracle:
 
     def fail(self, at: int, start: int, opening: str, closer: str, name: str | None) -> int:
         """Note a broken call, which ends where its closing marker stands."""
-        found = self.answer.lower().find(closer, at) if closer else -1
-        end = len(self.answer) if found < 0 else found
-        raw = self.answer[start:end]
-        after = end + (len(closer) if found >= 0 else 0)
+        closing = re.compile(closer or "(?!)", re.IGNORECASE | re.ASCII)
+        match = closing.search(self.answer, at) or re.compile(r"\Z").search(self.answer)
+        assert match
+        raw, after = self.answer[start : match.start()], match.end()
         if name is None and not any(known in raw for known in self.names):
             self.say(opening + self.answer[start:after])
             return -after - 1

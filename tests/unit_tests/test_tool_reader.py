@@ -159,7 +159,7 @@ def test_any_cut_of_any_answer_finds_what_the_oracle_finds(answer: str, cuts: li
     assert summary(events) == Oracle(answer, NAMES).read()
 
 
-@given(st.text())
+@given(st.text(st.characters(exclude_characters="<`")))
 def test_an_answer_without_markers_comes_back_as_it_is(answer: str) -> None:
     assert "".join(text for _, text in found("So: " + answer)) == "So: " + answer
 
@@ -402,6 +402,11 @@ def test_a_broken_call_without_its_closing_tag_runs_to_the_end() -> None:
     assert found("<tool_call>{none </tool") == [("text", "<tool_call>{none </tool")]
 
 
+def test_letters_that_grow_in_lower_case_do_not_move_the_end_of_a_broken_call() -> None:
+    raw = "{'name': 'add', 'a': 'İİİİ'}"
+    assert found(f"<tool_call>{raw}</tool_call>On.") == [("broken", None, raw), ("text", "On.")]
+
+
 def test_what_follows_a_broken_call_is_read() -> None:
     answer = f"<tool_call>{{'add'}}</tool_call>\n<tool_call>{ADD}</tool_call>"
     assert found(answer) == [("broken", None, "{'add'}"), call(a=1)]
@@ -501,7 +506,7 @@ def test_arguments_before_the_name_wait_for_it() -> None:
 
 def test_a_reader_keeps_nothing_of_the_text_that_has_passed() -> None:
     reader = ToolReader(NAMES)
-    for piece in ("word " * 100, "a < b ", "`x` ", '\n```py\nf({"a": 1})\n```\n') * 50:
+    for piece in ("word " * 100, "a < b ", "`x` ", '\n```py\nf({"a": 1})\n```\n', *"words") * 50:
         reader.feed(piece)
     kept = [value for value in vars(reader).values() if isinstance(value, str)]
-    assert max(map(len, kept)) <= 500
+    assert max(map(len, kept)) < 10
