@@ -51,9 +51,11 @@ def call_names(messages: Iterable[BaseMessage]) -> dict[str, str]:
 
 def assistant_text(message: AIMessage) -> str:
     """Write what the model said and called; empty where it said nothing."""
-    said = [neutralise(text) for text in _texts(message.content) if text.strip()]
-    calls = render_calls(calls_of(message))
-    return "\n".join([*said, calls] if calls else said)
+    content = message.content
+    blocks = [content] if isinstance(content, str) else content
+    # Joined first: a tag in two halves is a tag.
+    said = neutralise("".join(_block_text(block) for block in blocks)).strip()
+    return "\n".join(text for text in (said, render_calls(calls_of(message))) if text)
 
 
 def results_content(
@@ -134,12 +136,6 @@ def _decoded(arguments: Any) -> Any:
         return json.loads(arguments)
     except (ValueError, RecursionError):
         return arguments
-
-
-def _texts(content: str | list[str | dict[Any, Any]]) -> list[str]:
-    if isinstance(content, str):
-        return [content]
-    return [_block_text(block) for block in content]
 
 
 def _block_text(block: str | Mapping[str, Any]) -> str:
