@@ -201,7 +201,8 @@ class AnswerBuilder:
         if reader.usage:
             found["cost"] = cost_of(to_usage(reader.usage), info.get("model"), self._model)
         if self._broken:
-            found["invalid_tool_call_errors"] = {each["id"]: each["error"] for each in self._broken}
+            # Merging chunks keeps neither the reason nor all of what the model wrote.
+            found["invalid_tool_calls"] = [dict(each) for each in self._broken]
         return {key: value for key, value in found.items() if value is not None}
 
 
