@@ -188,7 +188,7 @@ class AnswerBuilder:
             reason = "stop"
         elif self._calls:
             reason = "tool_calls"
-        found = {
+        found: dict[str, Any] = {
             "model_name": info.get("model") or self._model,
             "model_provider": PROVIDER,
             "finish_reason": reason,
