@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from langchain_minitoolai._pictures import EXTENSIONS, Picture, png_chunks
 
+PNG_TYPE: Final = "image/png"
+
 _IHDR_END: Final = 33
 _KEYWORD: Final = b"parameters"
 _LONGEST_NAME: Final = 48
@@ -55,28 +57,28 @@ def with_parameters(png: bytes, text: str) -> bytes:
     return png[:_IHDR_END] + chunk + png[_IHDR_END:]
 
 
-def save_picture(
-    directory: Path, data: bytes, picture: Picture, facts: Mapping[str, Any]
-) -> tuple[Path, bytes]:
+def prepared(data: bytes, picture: Picture, facts: Mapping[str, Any]) -> bytes:
+    """Give a picture's bytes as they are saved: a PNG with its parameters."""
+    return with_parameters(data, parameters_text(facts)) if picture.mime_type == PNG_TYPE else data
+
+
+def place(directory: Path, picture: Picture, facts: Mapping[str, Any]) -> Path:
+    """Say where a picture is saved."""
+    return directory.resolve() / file_name(str(facts["prompt"]), str(facts["id"]), picture)
+
+
+def save_picture(path: Path, data: bytes, facts: Mapping[str, Any]) -> None:
     """Save a picture, and beside it a JSON file with its facts.
 
     Args:
-        directory: Made if it is not there.
-        data: The picture's bytes, checked.
-        picture: What they are.
-        facts: What the JSON file holds; `prompt`, `id` and the parameters are used.
-
-    Returns:
-        The path, and the bytes as saved.
+        path: Its directory is made if it is not there.
+        data: The picture's bytes, checked and `prepared`.
+        facts: What the JSON file holds.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory.resolve() / file_name(str(facts["prompt"]), str(facts["id"]), picture)
-    if picture.mime_type == "image/png":
-        data = with_parameters(data, parameters_text(facts))
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, data)
     sidecar = json.dumps(dict(facts), indent=2, ensure_ascii=False)
     write_whole(path.with_suffix(".json"), sidecar.encode("utf-8", "replace"))
-    return path, data
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -9,7 +9,7 @@ import random
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from langchain_minitoolai import contract, errors
 from langchain_minitoolai._failures import error_of, retry_after
@@ -29,7 +29,6 @@ CLAIMS: Final = Claims()
 """Which calls this process is submitting."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class Order:
     """A picture to be ordered.
@@ -38,12 +37,19 @@ class Order:
         arguments: By the tool's names.
         body: The request's body.
         call: The call's key in the job store, where the call has an id.
-        until: When it all must be over, on the shell's clock.
+        seconds: For everything, from the moment it is paid for.
     """
 
     arguments: Mapping[str, Any]
     body: Mapping[str, Any]
     call: str | None
+    seconds: float
+
+
+class Placed(NamedTuple):
+    """A job, and when everything must be over, on the shell's clock."""
+
+    job: ImageJob
     until: float
 
 
@@ -57,6 +63,7 @@ class Desk:
         store: Where jobs are kept.
         report: Makes the action that tells of progress.
         spending: What was ordered so far.
+        admit: Waits until one more picture may be ordered.
         max_images: How many may be ordered.
         max_cost_usd: For how much.
         timeout: Seconds without progress, for one request.
@@ -72,6 +79,7 @@ class Desk:
     store: JobStore
     report: Callable[[ImageProgress], Action]
     spending: Spending
+    admit: Action | None = None
     max_images: int | None = None
     max_cost_usd: float | None = None
     timeout: float = 60.0
@@ -104,7 +112,7 @@ class Desk:
         )
 
 
-def submit(order: Order, desk: Desk) -> Flow[ImageJob]:
+def submit(order: Order, desk: Desk) -> Flow[Placed]:
     """Order a picture, or find the job that this very call has ordered before.
 
     Raises:
@@ -116,7 +124,7 @@ def submit(order: Order, desk: Desk) -> Flow[ImageJob]:
     try:
         found = yield from _stored(order.call, desk)
         if found.job is not None:
-            return found.job
+            return Placed(found.job, desk.clock() + order.seconds)
         if found.known:
             raise uncertain("an earlier attempt of this call ended without an answer")
         return (yield from _pay(order, desk))
@@ -132,16 +140,19 @@ def _stored(key: str, desk: Desk) -> Flow[Found]:
     return found
 
 
-def _pay(order: Order, desk: Desk) -> Flow[ImageJob]:
+def _pay(order: Order, desk: Desk) -> Flow[Placed]:
     """Spend the money, with a mark in the store from before that until the job is there."""
     desk.spending.reserve(desk.max_images, desk.max_cost_usd)
+    if desk.admit is not None:
+        yield desk.admit
+    until = desk.clock() + order.seconds
     try:
         if order.call is not None:
             try:
                 yield desk.store.mark(order.call)
             except Exception as error:  # noqa: BLE001 - any store may be in use
                 raise no_store(error) from None
-        job = yield from _send(order, desk)
+        job = yield from _send(order, desk, until)
     except errors.MiniToolAIError as error:
         if not getattr(error, "maybe_charged", False):
             desk.spending.give_back()
@@ -150,7 +161,7 @@ def _pay(order: Order, desk: Desk) -> Flow[ImageJob]:
         raise
     yield from guarded(desk.store.save(job))
     yield desk.tell("submitted", job)
-    return job
+    return Placed(job, until)
 
 
 def guarded(action: Action) -> Flow[None]:
@@ -162,13 +173,13 @@ def guarded(action: Action) -> Flow[None]:
         warnings.warn(f"the job store can't be written ({said})", stacklevel=2)
 
 
-def _send(order: Order, desk: Desk) -> Flow[ImageJob]:
+def _send(order: Order, desk: Desk, until: float) -> Flow[ImageJob]:
     attempt = 0
     error: errors.MiniToolAIError
     while True:
         sent_at = desk.wall()
         call = Call(
-            contract.IMAGE_PATH, order.body, timeout=desk.timeout, deadline=order.until, fresh=True
+            contract.IMAGE_PATH, order.body, timeout=desk.timeout, deadline=until, fresh=True
         )
         try:
             reply: Reply = yield call
@@ -181,7 +192,7 @@ def _send(order: Order, desk: Desk) -> Flow[ImageJob]:
                 return job_of(reply, order.arguments, order.call, sent_at)
             asked, error = retry_after(reply.headers), error_of(reply)
         wait = _backoff(attempt, desk) if asked is None else asked
-        late = desk.clock() + wait >= order.until
+        late = desk.clock() + wait >= until
         if attempt >= desk.max_retries or wait > LONGEST_WAIT or late or not error.is_retryable:
             raise error
         yield Sleep(wait)

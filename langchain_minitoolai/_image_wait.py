@@ -45,6 +45,7 @@ def wait(job: ImageJob, desk: Desk, until: float) -> Flow[ImageJob]:
     with desk.schedule.running():
         watch = _Watch(job, desk, until)
         while True:
+            yield desk.tell("waiting", job, seconds=watch.age(), expected=watch.expected())
             gap, last = watch.gap()
             yield Sleep(gap)
             reading = yield from watch.look()
@@ -54,7 +55,6 @@ def wait(job: ImageJob, desk: Desk, until: float) -> Flow[ImageJob]:
                 yield desk.tell("ready", done, seconds=watch.age())
                 return done
             watch.check(reading, last=last)
-            yield desk.tell("waiting", job, seconds=watch.age(), expected=watch.expected())
 
 
 class _Watch:
