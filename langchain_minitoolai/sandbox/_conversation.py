@@ -23,7 +23,10 @@ _DEMAND: Final = re.compile(
     r"(?:call\b|calling|<tool_call>)",
     re.IGNORECASE,
 )
-_CONDITION: Final = re.compile(r"\b(?:if|when|whenever|unless|may|to call|can)\b", re.IGNORECASE)
+_CONDITION: Final = re.compile(
+    r"\b(?:if|when|whenever|unless|may|can|(?<!have )(?<!need )(?<!required )to call)\b",
+    re.IGNORECASE,
+)
 _SINGLE: Final = re.compile(
     r"\b(?:at most|only|exactly|no more than) one (?:tool |function )?call"
     r"|\bone (?:tool |function )?(?:call )?at a time",
