@@ -78,6 +78,8 @@ def test_results_may_fail_hold_data_or_be_unreadable() -> None:
         "Always use one of the tools.",
         "A tool call is required.",
         "Answer only with a call.",
+        "This answer must call a tool.",
+        "This answer must call the tool.",
         "Respond with exactly one call.",
         "Be kind. You have to call the function `add`!",
     ],
@@ -95,6 +97,9 @@ def test_rules_that_demand_a_call_are_obeyed(rule: str) -> None:
         "If you need one, you must call a tool.",
         "To call a tool, you must write JSON.",
         "Every answer must be polite.",
+        "For several calls in one answer, write one block after another.",
+        "Call only listed tools, and never invent a result.\nEnd your answer after your calls.",
+        "If no tool is needed, answer in plain words without any tag.",
     ],
 )
 def test_other_rules_demand_nothing(rule: str) -> None:
@@ -122,6 +127,21 @@ def test_json_is_answered_when_the_user_asks_for_it() -> None:
     assert found.schema == {"properties": {"setup": {}, "punchline": {}}}
     assert talk(user("Answer in JSON.")).schema == {"properties": {"answer": {}}}
     assert talk(user("Who was Jason?")).schema is None
+
+
+@pytest.mark.parametrize(
+    "rule", ["Answer with one JSON object and nothing else.", "Reply only in JSON."]
+)
+def test_json_is_answered_when_the_rules_ask_for_it(rule: str) -> None:
+    assert talk(developer(rules=rule), user("x")).schema == {"properties": {"answer": {}}}
+    arguments = developer(ADD, rules="The arguments are one JSON object.")
+    assert talk(arguments, user("x")).schema is None
+
+
+def test_words_beside_a_result_are_the_new_question() -> None:
+    found = talk(user("One?"), user(f"{result(name='add', content='3')}\nAnd two?"))
+    assert found.question == "And two?"
+    assert [one.content for one in found.results] == ["3"]
 
 
 def test_pictures_are_counted() -> None:
