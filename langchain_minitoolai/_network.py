@@ -177,7 +177,13 @@ class _AsyncStream(_Stream):
     async def start_tls(
         self, ssl_context: Any, server_hostname: Any = None, timeout: Any = None
     ) -> Any:
-        stream = await self._inner.start_tls(ssl_context, server_hostname, timeout.to_connect())
+        seconds = timeout.to_connect()
+        try:
+            stream = await self._inner.start_tls(ssl_context, server_hostname, seconds)
+        except BaseException:
+            # httpcore closes after an error, but not when the task is cancelled.
+            await self._inner.aclose()
+            raise
         timeout.connected()
         return _AsyncStream(stream)
 
