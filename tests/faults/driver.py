@@ -18,6 +18,9 @@ from tests.faults.targets import TARGETS, Target
 ROOM_MIB = 1024
 """Address space that a process of its own may take beyond what it starts with."""
 
+SCENARIO_MIB = 8192
+"""The same for a scenario: its server lives in it, and each thread reserves its share."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -76,7 +79,7 @@ def _attempt(
 def _scenario(fault: Fault, mode: Mode, target: Target, *, apart: bool) -> Verdict:
     if not apart:
         return _play(fault.name, mode, target.name)
-    found = aside(_play, (fault.name, mode, target.name), fault.limit)
+    found = aside(_play, (fault.name, mode, target.name), fault.limit, SCENARIO_MIB)
     return str(found)
 
 
@@ -119,7 +122,12 @@ def measured() -> Iterator[Callable[[], float]]:
 # --- A process of its own ---------------------------------------------------------------
 
 
-def aside(function: Callable[..., Any], arguments: tuple[Any, ...], limit: float) -> Any:
+def aside(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    limit: float,
+    room: int = ROOM_MIB,
+) -> Any:
     """Call `function` in a fresh process with bounds on time and address space.
 
     Returns:
@@ -128,7 +136,7 @@ def aside(function: Callable[..., Any], arguments: tuple[Any, ...], limit: float
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.faults.preload"])
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_confined, args=(theirs, function, arguments), daemon=True)
+    process = context.Process(target=_confined, args=(theirs, room, function, arguments))
     process.start()
     theirs.close()
     try:
@@ -145,13 +153,13 @@ def aside(function: Callable[..., Any], arguments: tuple[Any, ...], limit: float
 
 
 def _confined(
-    pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]
+    pipe: Connection, room: int, function: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> None:
-    room = int((_memory("VmSize") + ROOM_MIB) * (1 << 20))
-    resource.setrlimit(resource.RLIMIT_AS, (room, room))
+    most = int((_memory("VmSize") + room) * (1 << 20))
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     try:
         pipe.send(function(*arguments))
     except MemoryError:
-        pipe.send(f"took more than {ROOM_MIB} MiB")
+        pipe.send(f"took more than {room} MiB")
     except Exception as error:  # noqa: BLE001 - the parent must hear of it
         pipe.send(f"broke: {type(error).__name__}: {str(error)[:160]}")

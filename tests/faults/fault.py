@@ -91,14 +91,9 @@ class Fault:
 # --- Judges ---------------------------------------------------------------------------
 
 
-def first_of(*verdicts: Verdict) -> Verdict:
-    """Return the first thing that is wrong."""
-    return next((verdict for verdict in verdicts if verdict), "")
-
-
 def both(*judges: Expect) -> Expect:
     """Return a judge that asks each of `judges`."""
-    return lambda seen: first_of(*(judge(seen) for judge in judges))
+    return lambda seen: next(filter(None, (judge(seen) for judge in judges)), "")
 
 
 def per_mode(shown: Expect, collected: Expect) -> Expect:
@@ -165,8 +160,8 @@ def raises(  # noqa: PLR0913 - each is one fact about the error
             return f"showed {outcome.text[:60]!r} before the error, not {shown[:60]!r}"
         if not seen.target.ours:
             return ""
-        return first_of(
-            _facts(caught, kind, retryable, status), _words(caught, says), count(requests)(seen)
+        return (
+            _facts(caught, kind, retryable, status) or _words(caught, says) or count(requests)(seen)
         )
 
     return judge

@@ -3,6 +3,8 @@
 from tests.faults.catalog.answers import BAD_200, IN_STREAM, RETRIES
 from tests.faults.catalog.basics import CONTRACT, STALLS, TRUNCATION
 from tests.faults.catalog.framing import BOUNDS, FRAMING
+from tests.faults.catalog.life import LIFE
+from tests.faults.catalog.secrets import SECRETS
 from tests.faults.fault import Fault
 
 FAULTS: tuple[Fault, ...] = (
@@ -14,5 +16,7 @@ FAULTS: tuple[Fault, ...] = (
     *BAD_200,
     *FRAMING,
     *BOUNDS,
+    *LIFE,
+    *SECRETS,
 )
 BY_NAME: dict[str, Fault] = {fault.name: fault for fault in FAULTS}
