@@ -64,7 +64,7 @@ class Target:
         return made
 
 
-TARGETS = {
+TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         Target(

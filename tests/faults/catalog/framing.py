@@ -186,6 +186,8 @@ BOUNDS = (
            flood(_SPACES, 100, start=b"data: "), _refused("InvalidResponseError")),
     _bound("100 MB event", "an event of many lines has at most 4 MiB",
            flood(_DATA_LINES, 1600), _refused("InvalidResponseError")),
+    _bound("100 MB of empty data lines", "lines without a byte count as well",
+           flood(b"data\n" * 13_000, 1600), _refused("InvalidResponseError")),
     _bound("50 MB of comments", "comments are read past and not kept",
            flood(_COMMENT_LINES, 800, end=_WHOLE), both(answers_or_raises(), bounded)),
     _bound("100 MB error body", "of an error body 64 KiB are read",

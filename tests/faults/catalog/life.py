@@ -20,7 +20,7 @@ from tests.faults.server import Exchange, FaultServer, Record, Script
 from tests.faults.targets import Settings, Target
 from tests.faults.wire import CHUNKED, GOOD, TEXT, chunked, error, event, head, token, tokens
 
-SETTINGS = Settings(timeout=4.0, max_retries=1)
+SETTINGS = Settings(timeout=4.0, total_timeout=60.0, max_retries=1)
 SOON = 1.5
 """Seconds within which what is let go must be gone."""
 

@@ -131,6 +131,7 @@ def _in_exception(target: Target, mode: Mode) -> Verdict:
 
 
 _ECHO = f"Incorrect API key provided: {KEY}. Authorization: Bearer {KEY}"
+_ESCAPED = f"\\u{ord(KEY[0]):04x}{KEY[1:]}"
 _ECHOES: tuple[Script, ...] = (
     error("401 Unauthorized", _ECHO, {"X-Request-Id": KEY}, code=KEY),
     body("400 Bad", _ECHO, "text/plain"),
@@ -140,7 +141,8 @@ _ECHOES: tuple[Script, ...] = (
     stream([event({"error": {"message": _ECHO, "code": KEY}})]),
     stream([event(f'junk "{_ECHO}"')]),
     stream([_ECHO.encode()]),
-    error("503 Busy", "\\u0073".join(["x", KEY])),
+    body("503 Busy", f'{{"error": {{"message": "no {_ESCAPED}", "code": "{_ESCAPED}"}}}}'),
+    stream([f'data: {{"error": {{"message": "no {_ESCAPED}"}}}}\n\n'.encode()]),
 )
 
 
