@@ -33,7 +33,7 @@ __all__ = [
 
 
 @contextmanager
-def running(
+def running(  # noqa: PLR0913 - each is a switch of its own
     *,
     port: int = 0,
     api_key: str | None = None,

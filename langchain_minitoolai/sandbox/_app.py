@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -20,7 +20,8 @@ from langchain_minitoolai.contract import (
 from langchain_minitoolai.sandbox._ledger import image_charge
 from langchain_minitoolai.sandbox._service import Received, Service
 from langchain_minitoolai.sandbox._strict import Refusal, broke, check_image, check_job
-from langchain_minitoolai.sandbox._talk import Drop, Talk, until_gone
+from langchain_minitoolai.sandbox._talk import Drop, Talk
+from langchain_minitoolai.sandbox._waiting import LONG, until_gone
 from langchain_minitoolai.sandbox.faults import (
     Break,
     Fault,
@@ -32,8 +33,6 @@ from langchain_minitoolai.sandbox.faults import (
 )
 
 Handler: TypeAlias = Callable[[Request, Any, Fault | None], Awaitable[Response]]
-
-_SECONDS_TO_LEAVE: Final = 3600.0
 
 
 def build(service: Service, drop: Drop) -> Starlette:
@@ -112,7 +111,7 @@ class _Rooms:
             return Response(fault.body, fault.status, dict(fault.headers))
         if isinstance(fault, Break):
             self._drop(request.client, fault.ending)
-            await until_gone(request, _SECONDS_TO_LEAVE)
+            await until_gone(request, LONG)
             return Response()
         return Response() if await until_gone(request, fault.seconds) else None
 
@@ -125,9 +124,7 @@ class _Rooms:
             raise broke()
         job = self._service.jobs.submit(body, fault if isinstance(fault, JobFate) else None)
         self._service.ledger.book(image_charge(job.number, body))
-        return JSONResponse(
-            {"status": "success", "jobid": job.number, "signature": job.signature}
-        )
+        return JSONResponse({"status": "success", "jobid": job.number, "signature": job.signature})
 
     async def _look(self, _request: Request, body: Any, _fault: Fault | None) -> Response:
         check_job(body)

@@ -22,9 +22,7 @@ def answer(body: Mapping[str, Any]) -> Sequence[Part]:
     talk = read(body)
     tools = chosen(talk)
     if tools:
-        return [
-            ToolCall(tool.name, _arguments(tool, talk.question)) for tool in tools
-        ]
+        return [ToolCall(tool.name, _arguments(tool, talk.question)) for tool in tools]
     if talk.schema is not None:
         return [json.dumps(fill(talk.schema, talk.question), ensure_ascii=False)]
     if talk.results:

@@ -113,9 +113,7 @@ class Frame(NamedTuple):
     created: int
     model: str
 
-    def chunk(
-        self, choices: list[dict[str, Any]], usage: Mapping[str, Any] | None = None
-    ) -> bytes:
+    def chunk(self, choices: list[dict[str, Any]], usage: Mapping[str, Any] | None = None) -> bytes:
         """Write one chunk as an event."""
         return event(
             {

@@ -17,14 +17,16 @@ _THING: Final = r"(?:tools?|functions?|of them|calls?|<tool_call>)"
 _DEMAND: Final = re.compile(
     rf"\b(?:must|shall|have to|need to|required to|always)\b(?!\s+(?:not|never)\b)[^.;:\n]{{0,40}}?"
     rf"\b(?:call|use|invoke|contain|include|be)\b[^.;:\n]{{0,40}}?{_THING}"
-    rf"|\b(?:tool|function) call is (?:required|mandatory)|\bat least one (?:tool |function )?call"
-    rf"|\b(?:answer|reply|respond) (?:only )?(?:with|by) (?:\w+ ){{0,3}}(?:call\b|calling|<tool_call>)",
+    r"|\b(?:tool|function) call is (?:required|mandatory)"
+    r"|\bat least one (?:tool |function )?call"
+    r"|\b(?:answer|reply|respond) (?:only )?(?:with|by) (?:\w+ ){0,3}"
+    r"(?:call\b|calling|<tool_call>)",
     re.IGNORECASE,
 )
 _CONDITION: Final = re.compile(r"\b(?:if|when|whenever|unless|may|to call|can)\b", re.IGNORECASE)
 _SINGLE: Final = re.compile(
-    r"\b(?:at most|only|exactly|no more than) one (?:tool |function )?call|\bone (?:tool |function )?"
-    r"(?:call )?at a time",
+    r"\b(?:at most|only|exactly|no more than) one (?:tool |function )?call"
+    r"|\bone (?:tool |function )?(?:call )?at a time",
     re.IGNORECASE,
 )
 
@@ -147,9 +149,7 @@ def _tools(body: Mapping[str, Any], developer: str, choice: Any) -> list[Tool]:
     ]
 
 
-def _schema(
-    body: Mapping[str, Any], developer: str, question: str
-) -> Mapping[str, Any] | None:
+def _schema(body: Mapping[str, Any], developer: str, question: str) -> Mapping[str, Any] | None:
     blocks = _SCHEMA.findall(developer)
     if blocks:
         return _object(blocks[-1])

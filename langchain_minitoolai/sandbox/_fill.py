@@ -2,23 +2,27 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from langchain_minitoolai.sandbox import _words
+
+_Maker: TypeAlias = Callable[[str, Mapping[str, Any], int], Any]
 
 _DEEPEST: Final = 6
 _RESULTS: Final = frozenset({"answ", "result", "add", "valu", "solution", "output", "number"})
 _PLACES: Final = frozenset(
     {"location", "city", "plac", "country", "town", "region", "addres", "destination"}
 )
+_NO_UUID: Final = "00000000-0000-0000-0000-000000000000"
 _FORMATS: Final = {
     "date": (r"\d{4}-\d\d-\d\d", "2025-01-01"),
     "date-time": (r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)?", "2025-01-01T12:00:00Z"),
     "time": (r"\d\d:\d\d(?::\d\d)?", "12:00:00"),
     "email": (r"[\w.+-]+@[\w-]+\.[\w.]+\b", "someone@example.com"),
     "uri": (r"https?://\S+", "https://example.com/"),
-    "uuid": (r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", "0" * 8 + "-0000" * 3 + "-" + "0" * 12),
-}  # fmt: skip
+    "uuid": (r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", _NO_UUID),
+}
+"""What each looks like in a question, and what stands for it when there is none."""
 
 
 def fill(schema: Mapping[str, Any], question: str, *, name: str = "", sparse: bool = False) -> Any:
@@ -36,9 +40,7 @@ def fill(schema: Mapping[str, Any], question: str, *, name: str = "", sparse: bo
 class _Filler:
     """One filling; each number and quote of the question is used once."""
 
-    def __init__(
-        self, root: Mapping[str, Any], question: str, name: str, *, sparse: bool
-    ) -> None:
+    def __init__(self, root: Mapping[str, Any], question: str, name: str, *, sparse: bool) -> None:
         called = re.search(re.escape(name) + r"\s*\(([^)]+)\)", question) if name else None
         self._root = root
         self._question = question
@@ -55,18 +57,20 @@ class _Filler:
             return schema["const"]
         if schema.get("enum"):
             return self._choice(schema)
+        if self._type(schema) == "null":
+            return None
         options = schema.get("anyOf") or schema.get("oneOf")
         if options:
             return self.value(name, self._option(options, schema, depth), depth + 1)
-        makers: dict[str, Callable[[str, Mapping[str, Any], int], Any]] = {
+        makers: dict[str, _Maker] = {
             "object": self._object,
             "array": self._array,
             "integer": self._number,
             "number": self._number,
             "boolean": self._boolean,
-            "null": lambda *_: None,
         }
-        return makers.get(self._type(schema), self._text)(name, schema, depth)
+        make: _Maker = makers.get(self._type(schema), self._text)
+        return make(name, schema, depth)
 
     def _resolved(self, schema: Any) -> Mapping[str, Any]:
         """Follow `$ref` and join `allOf`."""
@@ -208,8 +212,9 @@ def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fits(number: float, schema: Mapping[str, Any]) -> bool:
-    return (
+    return bool(
         schema.get("minimum", number) <= number <= schema.get("maximum", number)
-        and schema.get("exclusiveMinimum", number - 1) < number
-        and number < schema.get("exclusiveMaximum", number + 1)
+        and schema.get("exclusiveMinimum", number - 1)
+        < number
+        < schema.get("exclusiveMaximum", number + 1)
     )

@@ -77,7 +77,7 @@ def drawn_seconds(parameters: Mapping[str, Any], seed: int, number: int) -> floa
     speed = random.Random(parameters["model"]).uniform(0.8, 1.25)  # noqa: S311 - a simulation
     median = speed * (0.9 + 0.25 * parameters["steps"] * megapixels)
     spread = random.Random(f"{seed}/{kind}/{number}").lognormvariate(0, 0.2)  # noqa: S311
-    return min(max(median * spread, _QUICKEST), _SLOWEST)
+    return float(min(max(median * spread, _QUICKEST), _SLOWEST))
 
 
 class JobTable:

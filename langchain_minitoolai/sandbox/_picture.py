@@ -6,56 +6,14 @@ Only this room imports Pillow, and only the drawing of a picture imports this ro
 import io
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, PngImagePlugin
 
-from langchain_minitoolai.sandbox._words import words
+from langchain_minitoolai.sandbox._palette import Palette, mixed, palette_of
 
-Colour: TypeAlias = tuple[int, int, int]
-
-
-class Palette(NamedTuple):
-    """The colours of a scene, the sky's from the top down."""
-
-    sky: tuple[Colour, Colour, Colour]
-    light: Colour
-    land: Colour
-    near: Colour
-
-
-_PALETTES: Final = (
-    (
-        "night dark moon star stars midnight black deep shadows space",
-        Palette(((9, 12, 38), (28, 35, 84), (82, 74, 140)), (244, 240, 218), (44, 46, 98), (8, 9, 22)),
-    ),
-    (
-        "sunset dusk evening orange fire warm autumn red fox rose",
-        Palette(((44, 32, 88), (205, 84, 98), (255, 190, 112)), (255, 236, 178), (138, 58, 96), (34, 16, 40)),
-    ),
-    (
-        "sea ocean water blue lake river fish wave waves rain",
-        Palette(((24, 84, 150), (96, 172, 214), (222, 240, 238)), (255, 252, 232), (62, 128, 164), (10, 42, 72)),
-    ),
-    (
-        "forest green tree trees jungle garden meadow grass spring leaf",
-        Palette(((70, 132, 140), (160, 204, 168), (244, 240, 190)), (255, 250, 214), (86, 148, 112), (14, 46, 36)),
-    ),
-    (
-        "snow winter white ice mountain mountains cold arctic polar",
-        Palette(((88, 120, 172), (172, 196, 224), (248, 228, 226)), (255, 255, 250), (136, 160, 198), (34, 50, 86)),
-    ),
-    (
-        "gold golden desert yellow sand summer sun honey morning lion",
-        Palette(((98, 150, 190), (246, 206, 138), (255, 238, 196)), (255, 250, 222), (212, 146, 84), (84, 42, 24)),
-    ),
-    (
-        "pink purple violet flower flowers dream magic fairy unicorn neon",
-        Palette(((66, 40, 118), (190, 106, 180), (255, 204, 206)), (255, 240, 236), (136, 84, 158), (40, 18, 62)),
-    ),
-)  # fmt: skip
 _RIDGES: Final = 5
 _STARS: Final = 160
 
@@ -94,26 +52,9 @@ def draw(parameters: Mapping[str, Any]) -> bytes:
     return drawn(parameters["prompt"], parameters["width"], parameters["height"], variation)
 
 
-def palette_of(prompt: str, dice: random.Random) -> Palette:
-    """Choose the colours that most of a prompt's words ask for, else any."""
-    said = words(prompt)
-    counts = [sum(said.count(word) for word in names.split()) for names, _ in _PALETTES]
-    best = max(counts)
-    fitting = [
-        palette for count, (_, palette) in zip(counts, _PALETTES, strict=True) if count == best
-    ]
-    return dice.choice(fitting)
-
-
-def mixed(one: Colour, other: Colour, share: float) -> Colour:
-    """Mix two colours; `share` is that of the other, from 0 to 1."""
-    red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
-    return red, green, blue
-
-
 def _sky(palette: Palette, width: int, height: int) -> Image.Image:
     column = Image.new("RGB", (1, height))
-    top, middle, low = palette.sky
+    top, middle, low = palette.high, palette.sky, palette.low
     for y in range(height):
         share = min(y / (0.72 * height), 1.0) * 2
         column.putpixel(
@@ -126,12 +67,12 @@ def _light(picture: Image.Image, palette: Palette, dice: random.Random) -> None:
     """Put the sun or the moon into the sky, with its glow, and stars where it is dark."""
     width, height = picture.size
     x, y = width * dice.uniform(0.22, 0.78), height * dice.uniform(0.2, 0.42)
-    if sum(palette.sky[0]) < 100:  # noqa: PLR2004 - a night's sky
+    if palette.is_dark:
         brush = ImageDraw.Draw(picture)
         for _ in range(_STARS):
             spot = (dice.uniform(0, width), dice.uniform(0, height * 0.6))
             size = dice.uniform(0.3, 1.6) * height / 1024
-            brush.ellipse(_round(*spot, size), fill=mixed(palette.sky[1], (255, 255, 255), 0.8))
+            brush.ellipse(_round(*spot, size), fill=mixed(palette.sky, (255, 255, 255), 0.8))
     radius = min(width, height) * dice.uniform(0.055, 0.085)
     glow = Image.new("L", (max(width // 8, 1), max(height // 8, 1)))
     ImageDraw.Draw(glow).ellipse(_round(x / 8, y / 8, radius / 3), fill=150)
@@ -156,9 +97,9 @@ def _ridge(picture: Image.Image, palette: Palette, layer: int, dice: random.Rand
     double = [(2 * x, 2 * y) for x, y in outline]
     ImageDraw.Draw(mask).polygon([*double, (2 * width, 2 * height), (0, 2 * height)], fill=255)
     mask = mask.resize((width, height), Image.Resampling.BOX)
-    hazy = mixed(palette.sky[2], palette.land, 0.25 + 0.5 * share)
+    hazy = mixed(palette.low, palette.land, 0.25 + 0.5 * share)
     colour = mixed(hazy, palette.near, share**2)
-    foot = mixed(colour, palette.sky[2], 0.3 * (1 - share))
+    foot = mixed(colour, palette.low, 0.3 * (1 - share))
     shade = Image.new("RGB", (1, height), colour)
     for y in range(round(base - height * 0.08), height):
         along = min(max((y - base) / (height * 0.2) + 0.4, 0.0), 1.0)
@@ -186,31 +127,37 @@ def _caption(picture: Image.Image, prompt: str) -> None:
     tall = round(len(lines) * size * 1.3) + margin
     band = picture.crop((0, height - tall, width, height))
     dark = Image.new("RGB", band.size, (70, 70, 78))
-    picture.paste(ImageChops.multiply(band.filter(ImageFilter.GaussianBlur(6)), dark), (0, height - tall))
+    foot = ImageChops.multiply(band.filter(ImageFilter.GaussianBlur(6)), dark)
+    picture.paste(foot, (0, height - tall))
     brush = ImageDraw.Draw(picture)
     for index, line in enumerate(lines):
         spot = (margin, height - tall + margin / 2 + index * size * 1.3)
         brush.text(spot, line, font=font, fill=(250, 248, 240))
 
 
-def wrapped(text: str, fits: Any, most: int = 4) -> list[str]:
+def wrapped(text: str, fits: Callable[[str], bool], most: int = 4) -> list[str]:
     """Break a text into at most `most` lines that fit, the last with an ellipsis if need be."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        while not fits(longer) and len(longer) > 1:
-            if lines[-1]:
-                lines.append("")
-                longer = word
-                continue
-            head = next(n for n in range(len(word), 0, -1) if n == 1 or fits(word[:n]))
-            lines[-1] = word[:head]
-            lines.append("")
-            longer = word = word[head:]
-        lines[-1] = longer
+        if fits(longer):
+            lines[-1] = longer
+        else:
+            lines += _broken(word, fits)
+    lines = [line for line in lines if line]
     if len(lines) <= most:
         return lines
     last = lines[most - 1]
     while last and not fits(last + "…"):
         last = last[:-1]
     return [*lines[: most - 1], last + "…"]
+
+
+def _broken(word: str, fits: Callable[[str], bool]) -> list[str]:
+    """Break a word into parts that fit, of one character at least."""
+    parts = [""]
+    for character in word:
+        if parts[-1] and not fits(parts[-1] + character):
+            parts.append("")
+        parts[-1] += character
+    return parts

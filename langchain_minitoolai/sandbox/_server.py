@@ -90,7 +90,7 @@ class _Server(uvicorn.Server):
         self._up.set()
         await self._stop.wait()
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
         """Close everything, in place of waiting for clients to be done."""
         for server in self.servers:
             server.close()
@@ -104,7 +104,7 @@ class _Server(uvicorn.Server):
     def drop(self, client: Any, ending: Ending) -> None:
         """End a client's connection, with what was written before."""
         for connection in list(self.server_state.connections):
-            if connection.client == tuple(client):
+            if getattr(connection, "client", None) == tuple(client):
                 transport = connection.transport
                 if ending == "reset":
                     raw = transport.get_extra_info("socket")

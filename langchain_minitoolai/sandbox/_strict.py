@@ -220,7 +220,7 @@ def _whole(thing: Mapping[str, Any], name: str, allowed: Range) -> None:
 
 def _wrong(param: str, value: Any, allowed: str) -> Refusal:
     shown = repr(value)
-    shown = shown if len(shown) <= 80 else shown[:79] + "…"  # noqa: PLR2004 - fits one line
+    shown = shown if len(shown) <= 80 else shown[:79] + "…"
     return Refusal(
         f"Invalid value for {param!r}: {shown}; allowed: {allowed}.",
         code="model_not_found" if param == "model" else "invalid_value",

@@ -4,9 +4,9 @@ import asyncio
 import hashlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -27,6 +27,7 @@ from langchain_minitoolai.sandbox._chat import (
 from langchain_minitoolai.sandbox._ledger import chat_charge
 from langchain_minitoolai.sandbox._service import Reply, Service, spoken
 from langchain_minitoolai.sandbox._strict import Refusal, broke, check_chat
+from langchain_minitoolai.sandbox._waiting import LONG, unless_gone
 from langchain_minitoolai.sandbox.faults import (
     Break,
     Ending,
@@ -41,8 +42,6 @@ from langchain_minitoolai.sandbox.faults import (
 T = TypeVar("T")
 Drop: TypeAlias = Callable[[Any, Ending], None]
 """Ends the connection of a client, given by its address."""
-
-_SECONDS_TO_LEAVE: Final = 3600.0
 
 
 class Talk:
@@ -108,15 +107,17 @@ class Talk:
         return self._translated(first, stream, body, frame)
 
     async def _translated(
-        self, first: dict[str, Any], rest: Any, body: Mapping[str, Any], frame: Frame
+        self,
+        first: dict[str, Any],
+        rest: AsyncGenerator[dict[str, Any]],
+        body: Mapping[str, Any],
+        frame: Frame,
     ) -> AsyncIterator[bytes]:
         """Give another server's chunks the documented shape; what came is booked at the end."""
         told = _Told(body)
         try:
             async with aclosing(rest):
-                for delta in told.read(first):
-                    yield frame.delta(delta)
-                async for chunk in rest:
+                async for chunk in _chained(first, rest):
                     for delta in told.read(chunk):
                         yield frame.delta(delta)
         except Refusal as refusal:
@@ -153,13 +154,19 @@ class Talk:
             yield fault.data
         elif isinstance(fault, Break) and fault.ending != "clean":
             self._drop(request.client, fault.ending)
-            await asyncio.sleep(_SECONDS_TO_LEAVE)
+            await asyncio.sleep(LONG)
         elif isinstance(fault, Stall):
             pause = fault.comments or fault.seconds
             for _ in range(round(fault.seconds / pause)):
                 await asyncio.sleep(pause)
                 if fault.comments:
                     yield b": keep-alive\n\n"
+
+
+async def _chained(first: T, rest: AsyncIterator[T]) -> AsyncIterator[T]:
+    yield first
+    async for one in rest:
+        yield one
 
 
 class _Told:
@@ -213,28 +220,3 @@ def _check_length(body: Mapping[str, Any]) -> None:
             code="context_length_exceeded",
             param="messages",
         )
-
-
-async def until_gone(request: Request, seconds: float) -> bool:
-    """Wait until the client leaves, at most so many seconds; tell whether it left."""
-    try:
-        async with asyncio.timeout(seconds):
-            while (await request.receive())["type"] != "http.disconnect":
-                pass
-    except TimeoutError:
-        return False
-    return True
-
-
-async def unless_gone(request: Request, work: Awaitable[T]) -> T:
-    """Wait for some work, and drop it when the client leaves before it is done."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(until_gone(request, _SECONDS_TO_LEAVE))
-    await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-    if not task.done():
-        task.cancel()
-    gone.cancel()
-    await asyncio.gather(task, gone, return_exceptions=True)
-    if task.cancelled():
-        raise Refusal("The client left.", status=499)
-    return task.result()

@@ -1,7 +1,7 @@
 """Forwarding a chat to an OpenAI-compatible server, and its answer back in the documented shape."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Final
 
 import httpx
@@ -37,7 +37,7 @@ def translated(body: Mapping[str, Any], model: str) -> dict[str, Any]:
 
 async def chunks(
     url: str, body: Mapping[str, Any], model: str | None = None
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any]]:
     """Ask the server, and give its chunks as they come.
 
     Args:
@@ -59,7 +59,7 @@ async def chunks(
                     raise _bad(f"the upstream server answers {response.status_code}: {said}")
                 async for chunk in _read(response):
                     yield chunk
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, ValueError) as error:
         raise _bad(f"the upstream server at {url} fails: {error or type(error).__name__}") from None
 
 

@@ -1,5 +1,6 @@
 """What the default brain reads in a question: words, numbers, quotes, places, the subject."""
 
+import math
 import re
 from typing import Final
 
@@ -14,20 +15,21 @@ _QUOTES: Final = re.compile(
 _PLACE: Final = re.compile(
     r"\b(?:in|at|near|from|to|for|of)\s+((?:the\s+)?[A-ZÀ-Þ][\w'-]*(?:,?\s+[A-ZÀ-Þ][\w'-]*)*)"
 )
-_ABOUT: Final = re.compile(r"\b(?:about|of|showing|for|with|named|called)\s+(.+)", re.DOTALL)
 _REQUEST: Final = re.compile(
-    r"(?:(?:please|now|then|just|using the tool|use the tool to|can you|could you|would you|will you"
-    r"|i want you to|i would like you to|hey|hello|hi|draw|paint|sketch|generate|create|make|show"
-    r"|tell|give|write|find|get|look up|search for|look for|look|search|me|us|a|an|the|picture|image"
-    r"|photo|drawing|joke|story|poem|illustration|of|about|for|to)\b[\s,]*)+",
+    r"(?:(?:please|now|then|just|using the tool|use the tool to|can you|could you|would you"
+    r"|will you|i want you to|i would like you to|hey|hello|hi|draw|paint|sketch|generate|create"
+    r"|make|show|tell|give|write|find|get|look up|search for|look for|look|search|me|us|a|an|the"
+    r"|picture|image|photo|drawing|joke|story|poem|illustration|of|about|for|to)\b[\s,]*)+",
     re.IGNORECASE,
 )
 _STOP: Final = frozenset(
-    "a about all also an and any are as at be by call can could create did do does for from function"
-    " generate get give hello has have he how i if in into is it its make me my no not of on one or"
-    " our please produce return returns she so some tell that the their then there these they this"
-    " to tool tools up us use used using want was we what when where which who why will with would"
-    " you your".split()
+    _WORD.findall(
+        "a about all also an and any are as at be by call can could create did do does for from"
+        " function generate get give hello has have he how i if in into is it its make me my no not"
+        " of on one or our please produce return returns she so some tell that the their then there"
+        " these they this to tool tools up us use used using want was we what when where which who"
+        " why will with would you your"
+    )
 )
 _SAME: Final = {
     word: group.split()[0]
@@ -48,17 +50,17 @@ def words(text: str) -> list[str]:
 
 
 def stems(text: str) -> frozenset[str]:
-    """Reduce a text to what its words mean, roughly: stems, synonyms joined, little words left out."""
+    """Reduce a text to roughly what it is about: stems, synonyms joined, no little words."""
     return frozenset(_stem(word) for word in words(text) if word not in _STOP)
 
 
 def _stem(word: str) -> str:
     for suffix in ("ing", "ed", "es", "er", "s"):
-        if word.endswith(suffix) and len(word) - len(suffix) > 2:  # noqa: PLR2004 - a stem
+        if word.endswith(suffix) and len(word) - len(suffix) > 2:
             word = word.removesuffix(suffix)
             break
     word = word.removesuffix("e")
-    if len(word) > 2 and word[-1] == word[-2]:  # noqa: PLR2004 - a stem
+    if len(word) > 2 and word[-1] == word[-2]:
         word = word if word in _SAME else word[:-1]
     return _SAME.get(word, word)
 
@@ -87,12 +89,6 @@ def subject(text: str) -> str:
     return rest.strip() or first
 
 
-def topic(text: str) -> str:
-    """Find what a question is about: what follows "about" or "of", else its subject."""
-    found = _ABOUT.search(text)
-    return subject(found[1]) if found else subject(text)
-
-
 def arithmetic(text: str) -> tuple[str, float] | None:
     """Work out the first sum in a text, from left to right, products first.
 
@@ -114,5 +110,5 @@ def arithmetic(text: str) -> tuple[str, float] | None:
             return None
         else:
             terms.append(value if operator == "+" else -value)
-    total = sum(terms)
+    total = math.fsum(terms)
     return found[0], int(total) if total.is_integer() else round(total, 6)

@@ -170,9 +170,7 @@ def job_never_ends() -> JobFate:
 
 def is_early(fault: Fault | None) -> TypeGuard[Instead | Break | Stall]:
     """Tell whether a fault strikes in place of the answer's first byte."""
-    return isinstance(fault, Instead) or (
-        isinstance(fault, Break | Stall) and fault.after is None
-    )
+    return isinstance(fault, Instead) or (isinstance(fault, Break | Stall) and fault.after is None)
 
 
 def routes(fault: Fault) -> frozenset[Route]:

@@ -1,6 +1,6 @@
 """The fixture `minitoolai_sandbox`; opt in with `pytest_plugins` in the root `conftest.py`.
 
-    pytest_plugins = ["langchain_minitoolai.sandbox.pytest_plugin"]
+pytest_plugins = ["langchain_minitoolai.sandbox.pytest_plugin"]
 """
 
 from collections.abc import Iterator

@@ -1,0 +1,1 @@
+"""Measurements of the package, each run as `python -m benchmarks.NAME`."""
