@@ -3,6 +3,7 @@
 from tests.faults.catalog.answers import BAD_200, IN_STREAM, RETRIES
 from tests.faults.catalog.basics import CONTRACT, STALLS, TRUNCATION
 from tests.faults.catalog.framing import BOUNDS, FRAMING
+from tests.faults.catalog.images import IMAGES
 from tests.faults.catalog.life import LIFE
 from tests.faults.catalog.secrets import SECRETS
 from tests.faults.fault import Fault
@@ -18,5 +19,6 @@ FAULTS: tuple[Fault, ...] = (
     *BOUNDS,
     *LIFE,
     *SECRETS,
+    *IMAGES,
 )
 BY_NAME: dict[str, Fault] = {fault.name: fault for fault in FAULTS}
