@@ -109,7 +109,7 @@ class AnswerReader:
         if self.events or not words.strip() or words.lstrip().startswith((":", "data", "event")):
             message = "the answer ended before it was complete"
             return errors.StreamInterruptedError(message, status_code=200)
-        message = f"the answer is no event stream: {errors.tidy(words, self._secret)}"
+        message = errors.tidy(f"the answer is no event stream: {words}", self._secret)
         return errors.InvalidResponseError(message, status_code=200)
 
     def _check_document(self, document: bytearray) -> None:
@@ -121,9 +121,8 @@ class AnswerReader:
             raise errors.InvalidResponseError(message, status_code=200)
 
     def _page(self, body: bytes) -> errors.MiniToolAIError:
-        words = body_words(body, self._secret)
-        message = f"the service answered with a page instead of an answer: {words}"
-        return errors.InvalidResponseError(message, status_code=200)
+        message = f"the service answered with a page instead of an answer: {body_words(body)}"
+        return errors.InvalidResponseError(errors.tidy(message, self._secret), status_code=200)
 
     def _read(self, events: list[Event]) -> list[Piece]:
         pieces: list[Piece] = []
@@ -154,9 +153,9 @@ class AnswerReader:
             except ValueError:
                 chunk = None
         if not isinstance(chunk, dict):
-            words = errors.tidy(data[:4096].decode("utf-8", "replace"), self._secret)
+            words = data[:4096].decode("utf-8", "replace")
             message = f"the stream holds an event that can't be read: {words}"
-            raise errors.GarbledStreamError(message, status_code=200)
+            raise errors.GarbledStreamError(errors.tidy(message, self._secret), status_code=200)
         return chunk
 
     def _read_choice(self, choice: dict[str, Any], key: str, pieces: list[Piece]) -> None:
@@ -180,9 +179,8 @@ class AnswerReader:
         self._raise_told(document, b"")
         choices = document.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            words = body_words(body, self._secret)
-            message = f"the service's answer holds no choice: {words}"
-            raise errors.InvalidResponseError(message, status_code=200)
+            message = f"the service's answer holds no choice: {body_words(body)}"
+            raise errors.InvalidResponseError(errors.tidy(message, self._secret), status_code=200)
         pieces: list[Piece] = []
         self.info = {key: document[key] for key in _INFO if document.get(key) is not None}
         usage = document.get("usage")
