@@ -20,7 +20,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from pydantic import SecretStr
 
 from langchain_minitoolai import ChatMiniToolAI, sandbox
 from langchain_minitoolai.errors import MiniToolAIError
@@ -68,13 +71,13 @@ def serve() -> None:
     def answer(body: Mapping[str, Any]) -> str:
         return expected(str(body["messages"][-1]["content"]))
 
-    def fault(route: str) -> sandbox.faults.Fault | None:
+    def fault(_: str) -> sandbox.faults.Fault | None:
         return chooser.choice(_FAULTS) if chooser.random() < FAULTY else None
 
     with sandbox.running(api_key=KEY, balance=1e9) as service:
         service.reply(answer, times=None)
-        service.next_fault = fault  # type: ignore[assignment]
-        service.receive = lambda request: 0  # type: ignore[method-assign]
+        vars(service)["next_fault"] = fault
+        vars(service)["receive"] = lambda _: 0  # keep no list of a million requests
         print(service.base_url, flush=True)
         sys.stdin.read()
 
@@ -182,13 +185,13 @@ def _thread(model: ChatMiniToolAI, books: Books, until: float, seed: int) -> Non
 
 def rss() -> float:
     """Return this process's memory in MiB."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
 def files() -> int:
     """Return how many files and sockets this process holds open."""
-    return len(os.listdir("/proc/self/fd"))
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 async def _soak(model: ChatMiniToolAI, books: Books, seconds: float) -> tuple[float, float, int]:
@@ -218,7 +221,11 @@ def soak(seconds: float) -> list[str]:
     with service() as base_url:
         before = files()
         model = ChatMiniToolAI(
-            api_key=KEY, base_url=base_url, timeout=1.5, total_timeout=20, max_retries=2
+            minitoolai_api_key=SecretStr(KEY),
+            minitoolai_api_base=base_url,
+            timeout=1.5,
+            total_timeout=20,
+            max_retries=2,
         )
         warm, end, tasks = asyncio.run(_soak(model, books, seconds))
         del model

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from tests.faults.fault import Fault, Seen, Verdict
@@ -65,7 +66,7 @@ def _exchange(fault: Fault, mode: Mode, target: Target, *, apart: bool) -> Verdi
 def _attempt(
     name: str, mode: Mode, target: str, origin: str, environ: Mapping[str, str]
 ) -> tuple[list[Outcome], float]:
-    from tests.faults.catalog import BY_NAME  # noqa: PLC0415 - the catalog runs drivers itself
+    from tests.faults.catalog import BY_NAME
 
     fault = BY_NAME[name]
     chosen = TARGETS[target]
@@ -84,7 +85,7 @@ def _scenario(fault: Fault, mode: Mode, target: Target, *, apart: bool) -> Verdi
 
 
 def _play(name: str, mode: Mode, target: str) -> Verdict:
-    from tests.faults.catalog import BY_NAME  # noqa: PLC0415 - the catalog runs drivers itself
+    from tests.faults.catalog import BY_NAME
 
     scenario = BY_NAME[name].scenario
     assert scenario is not None
@@ -107,8 +108,8 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _memory(name: str) -> float:
-    with open("/proc/self/status", encoding="ascii") as lines:
-        found = next(line for line in lines if line.startswith(name))
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    found = next(line for line in lines if line.startswith(name))
     return int(found.split()[1]) / 1024
 
 

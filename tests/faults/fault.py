@@ -131,7 +131,7 @@ def count(requests: int | None) -> Expect:
     return judge
 
 
-def raises(  # noqa: PLR0913 - each is one fact about the error
+def raises(
     kind: str = "ModelError",
     *,
     retryable: bool | None = None,
@@ -161,13 +161,15 @@ def raises(  # noqa: PLR0913 - each is one fact about the error
         if not seen.target.ours:
             return ""
         return (
-            _facts(caught, kind, retryable, status) or _words(caught, says) or count(requests)(seen)
+            _facts(caught, kind, retryable=retryable, status=status)
+            or _words(caught, says)
+            or count(requests)(seen)
         )
 
     return judge
 
 
-def _facts(caught: Caught, kind: str, retryable: bool | None, status: int | None) -> Verdict:
+def _facts(caught: Caught, kind: str, *, retryable: bool | None, status: int | None) -> Verdict:
     if not caught.is_a(kind):
         return f"raised {caught.name}, not {kind}: {caught.message[:120]}"
     if retryable not in (None, caught.facts["is_retryable"]):

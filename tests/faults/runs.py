@@ -87,7 +87,7 @@ def catch(error: BaseException, key: str = KEY) -> Caught:
         seen = f"{one} {one!r} {one.args!r} {vars(one)!r}"
         if key in seen:
             leaks.append(f"text of {where}")
-    facts = {
+    facts: dict[str, Any] = {
         name: value
         for name, value in vars(error).items()
         if isinstance(value, str | int | float | bool | None)
@@ -168,5 +168,3 @@ def _keep(outcome: Outcome, message: AIMessage | None) -> None:
     outcome.text = str(message.text)
     outcome.usage = dict(message.usage_metadata) if message.usage_metadata else None
     outcome.metadata = dict(message.response_metadata)
-
-

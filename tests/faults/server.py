@@ -13,6 +13,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -88,7 +89,11 @@ class Exchange:
         self._socket = sock
 
     def send(self, *packets: bytes, gap: float = 0.0) -> None:
-        """Send each packet on its own, `gap` seconds apart; raise `GoneError` if nobody is there."""
+        """Send each packet on its own, `gap` seconds apart.
+
+        Raises:
+            GoneError: If the client is not there any more.
+        """
         for number, packet in enumerate(packets):
             if number and gap:
                 self.pause(gap)
@@ -160,10 +165,8 @@ class FaultServer:
         with self._lock:
             sockets = list(self._sockets)
         for sock in [self._listener, *sockets]:
-            try:
+            with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
         self._thread.join(5)
         self._listener.close()
 

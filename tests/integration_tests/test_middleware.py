@@ -14,9 +14,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import Runnable
 
-from langchain_minitoolai import ChatMiniToolAI, errors
+from langchain_minitoolai import errors
 from tests.faults.server import Exchange, FaultServer, Script
-from tests.faults.targets import KEY, TARGETS, Settings
+from tests.faults.targets import TARGETS, Settings
 from tests.faults.wire import GOOD, TEXT, answer, error, event, page, stream, tokens
 
 SECOND = "Second to none"
@@ -43,7 +43,12 @@ FAILURES: dict[str, tuple[Script, type[errors.MiniToolAIError], type[core.ModelE
         False,
     ),
     "401": (error("401 No"), errors.AuthenticationError, core.ModelAuthenticationError, False),
-    "402": (error("402 Pay"), errors.InsufficientCreditError, core.ModelPermissionDeniedError, False),
+    "402": (
+        error("402 Pay"),
+        errors.InsufficientCreditError,
+        core.ModelPermissionDeniedError,
+        False,
+    ),
     "403": (page("403 No"), errors.PermissionDeniedError, core.ModelPermissionDeniedError, False),
     "404": (error("404 None"), errors.NotFoundError, core.ModelNotFoundError, False),
     "429": (error("429 Slow"), errors.RateLimitError, core.ModelRateLimitError, True),
@@ -62,17 +67,15 @@ every = pytest.mark.parametrize("name", FAILURES)
 
 
 @contextmanager
-def _serving(*scripts: Script) -> Iterator[tuple[FaultServer, ChatMiniToolAI]]:
+def _serving(*scripts: Script) -> Iterator[tuple[FaultServer, BaseChatModel]]:
     with FaultServer(scripts) as server:
-        yield server, ChatMiniToolAI(
-            api_key=KEY, base_url=f"{server.url}/api", timeout=0.5, total_timeout=5, max_retries=0
-        )
+        yield server, TARGETS["ours"].model(server.url, ONCE)
 
 
 @pytest.fixture(params=["ours", "openai"])
-async def second(request: pytest.FixtureRequest) -> (
-    AsyncIterator[tuple[FaultServer, BaseChatModel]]
-):
+async def second(
+    request: pytest.FixtureRequest,
+) -> AsyncIterator[tuple[FaultServer, BaseChatModel]]:
     """A second model and its server, which always answers."""
     target = TARGETS[request.param]
     pytest.importorskip(target.module)

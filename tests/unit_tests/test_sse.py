@@ -3,6 +3,9 @@
 https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 """
 
+from collections import deque
+from itertools import pairwise
+
 import pytest
 from httpx_sse._decoders import SSEDecoder
 from hypothesis import given
@@ -18,16 +21,10 @@ def _message(*data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 VECTORS: dict[str, Vector] = {
-    # The specification's own examples.
-    "three blocks of which one has two lines": (
-        b"data: This is the first message.\n\n"
-        b"data: This is the second message, it\ndata: has two lines.\n\n"
-        b"data: This is the third message.\n\n",
-        _message(
-            b"This is the first message.",
-            b"This is the second message, it\nhas two lines.",
-            b"This is the third message.",
-        ),
+    # The specification's own examples, the first one shortened.
+    "two blocks of which one has two lines": (
+        b"data: This is the first message.\n\ndata: This is the second\ndata: message.\n\n",
+        _message(b"This is the first message.", b"This is the second\nmessage."),
     ),
     "events with names": (
         b"event: add\ndata: 73857293\n\nevent: remove\ndata: 2153\n\nevent: add\ndata: 113411\n\n",
@@ -102,9 +99,8 @@ _every = pytest.mark.parametrize(("stream", "events"), VECTORS.values(), ids=VEC
 
 def _decode(*chunks: bytes) -> list[tuple[bytes, bytes]]:
     decoder = EventDecoder()
-    return [tuple(event) for chunk in chunks for event in decoder.feed(chunk)] + [
-        tuple(event) for event in decoder.end()
-    ]
+    events = [event for chunk in chunks for event in decoder.feed(chunk)]
+    return [(event.data, event.name) for event in events + decoder.end()]
 
 
 @_every
@@ -178,7 +174,7 @@ def test_any_stream_of_fields_is_read_as_httpx_sse_reads_its_data(text: str) -> 
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=12))
 def test_any_cut_of_any_bytes_gives_the_same_events(stream: bytes, cuts: list[int]) -> None:
     places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-    chunks = [stream[a:b] for a, b in zip(places, places[1:], strict=False)]
+    chunks = [stream[a:b] for a, b in pairwise(places)]
     assert _decode(*chunks) == _decode(stream)
 
 
@@ -210,8 +206,7 @@ def test_whatever_comes_is_kept_within_the_bound(chunks: list[bytes], limit: int
 def test_an_event_that_outgrows_the_bound_is_refused(block: bytes) -> None:
     decoder = EventDecoder(limit=1000)
     with pytest.raises(EventTooLargeError, match="1000 bytes"):
-        for _ in range(2000):
-            decoder.feed(block)
+        deque(map(decoder.feed, [block] * 2000), maxlen=0)
 
 
 def test_comments_of_any_length_are_read_past() -> None:

@@ -19,12 +19,11 @@ from tests.faults.targets import Settings
 from tests.faults.wire import (
     DONE,
     GOOD,
-    TOKENS,
     TEXT,
+    TOKENS,
     answer,
     body,
     chunk_object,
-    choice,
     error,
     event,
     page,
@@ -95,54 +94,142 @@ def _released(seen: Seen) -> Verdict:
     return "the failed attempt's connection was still open at the next" if late else ""
 
 
-def _refusal(status: str, kind: str, says: str = "no", code: int = 0) -> Expect:
-    return raises(kind, retryable=False, requests=1, says=says, within=2.0, status=code or int(
-        status.split()[0]
-    ))
+def _refusal(status: int, kind: str, says: str = "no") -> Expect:
+    return raises(
+        kind,
+        retryable=False,
+        requests=1,
+        says=says,
+        within=2.0,
+        status=status,
+    )
 
 
 RETRIES = (
-    Fault("retries", "429 with seconds", "`Retry-After` in seconds is obeyed",
-          scripts=(_limited("1"), GOOD), expect=_retried(0.95, 2.5)),
-    Fault("retries", "429 with a date", "`Retry-After` as an HTTP date is obeyed",
-          scripts=(_limited_until(2.0), GOOD), expect=_retried(0.8, 3.5)),
-    Fault("retries", "429 with milliseconds", "`retry-after-ms` is obeyed",
-          scripts=(_limited("900", "retry-after-ms"), GOOD), expect=_retried(0.85, 2.4)),
-    Fault("retries", "429 with an hour", "too long a wait is raised at once, with its length",
-          scripts=(_limited("3600"), GOOD), expect=raises(
-              "RateLimitError", retryable=True, requests=1, says="slow down", within=2.0,
-              status=429)),
-    Fault("retries", "429 with junk", "a wait that makes no sense is the usual backoff",
-          scripts=(_limited("soon"), GOOD), expect=_retried(0.05, 2.0)),
-    Fault("retries", "500 twice", "the third attempt is the answer",
-          scripts=(error("500 Oops"), error("500 Oops"), GOOD), settings=TWICE,
-          expect=answers(requests=3)),
-    Fault("retries", "503 for ever", "attempts are counted, and the words are the service's",
-          scripts=(error("503 Busy", "overloaded"),), expect=raises(
-              "ServiceError", retryable=True, requests=2, says="overloaded", status=503)),
-    Fault("retries", "520 page", "a CDN's own errors are tried again",
-          scripts=(page("520 Unknown", "Web server is down"), GOOD), expect=answers(requests=2)),
-    Fault("retries", "400", "a bad request is raised at once",
-          scripts=(error("400 Bad"), GOOD), expect=_refusal("400", "BadRequestError")),
-    Fault("retries", "401", "a wrong key is raised at once",
-          scripts=(error("401 Unauthorized"), GOOD), expect=_refusal("401", "AuthenticationError")),
-    Fault("retries", "402", "an empty balance is raised at once",
-          scripts=(error("402 Pay"), GOOD), expect=_refusal("402", "InsufficientCreditError")),
-    Fault("retries", "403 page", "a firewall's page is raised at once, as its title",
-          scripts=(page("403 Forbidden", "Attention Required!"), GOOD),
-          expect=_refusal("403", "PermissionDeniedError", "Attention Required!")),
-    Fault("retries", "reset before headers", "a lost request is sent again",
-          scripts=(_reset, GOOD), expect=answers(requests=2)),
-    Fault("retries", "refused", "nothing listens: a connection error, soon",
-          origin="http://127.0.0.1:9", expect=raises(
-              "APIConnectionError", retryable=True, requests=0, within=4.0)),
-    Fault("retries", "stale keep-alive", "a connection that died while idle is not used",
-          scripts=(_good_then_closed, GOOD), calls=2, expect=answers(requests=2)),
-    Fault("retries", "racing keep-alive", "one that dies as it is used is replaced at once",
-          scripts=(GOOD, _drop, GOOD), calls=2, expect=both(answers(requests=3), _at_once)),
-    Fault("retries", "a failed attempt's connection released", "no attempt keeps its connection",
-          scripts=(error("503 Busy"), GOOD), expect=both(
-              answers(requests=2), _released, connections(2))),
+    Fault(
+        "retries",
+        "429 with seconds",
+        "`Retry-After` in seconds is obeyed",
+        scripts=(_limited("1"), GOOD),
+        expect=_retried(0.95, 2.5),
+    ),
+    Fault(
+        "retries",
+        "429 with a date",
+        "`Retry-After` as an HTTP date is obeyed",
+        scripts=(_limited_until(2.0), GOOD),
+        expect=_retried(0.8, 3.5),
+    ),
+    Fault(
+        "retries",
+        "429 with milliseconds",
+        "`retry-after-ms` is obeyed",
+        scripts=(_limited("900", "retry-after-ms"), GOOD),
+        expect=_retried(0.85, 2.4),
+    ),
+    Fault(
+        "retries",
+        "429 with an hour",
+        "too long a wait is raised at once, with its length",
+        scripts=(_limited("3600"), GOOD),
+        expect=raises(
+            "RateLimitError", retryable=True, requests=1, says="slow down", within=2.0, status=429
+        ),
+    ),
+    Fault(
+        "retries",
+        "429 with junk",
+        "a wait that makes no sense is the usual backoff",
+        scripts=(_limited("soon"), GOOD),
+        expect=_retried(0.05, 2.0),
+    ),
+    Fault(
+        "retries",
+        "500 twice",
+        "the third attempt is the answer",
+        scripts=(error("500 Oops"), error("500 Oops"), GOOD),
+        settings=TWICE,
+        expect=answers(requests=3),
+    ),
+    Fault(
+        "retries",
+        "503 for ever",
+        "attempts are counted, and the words are the service's",
+        scripts=(error("503 Busy", "overloaded"),),
+        expect=raises("ServiceError", retryable=True, requests=2, says="overloaded", status=503),
+    ),
+    Fault(
+        "retries",
+        "520 page",
+        "a CDN's own errors are tried again",
+        scripts=(page("520 Unknown", "Web server is down"), GOOD),
+        expect=answers(requests=2),
+    ),
+    Fault(
+        "retries",
+        "400",
+        "a bad request is raised at once",
+        scripts=(error("400 Bad"), GOOD),
+        expect=_refusal(400, "BadRequestError"),
+    ),
+    Fault(
+        "retries",
+        "401",
+        "a wrong key is raised at once",
+        scripts=(error("401 Unauthorized"), GOOD),
+        expect=_refusal(401, "AuthenticationError"),
+    ),
+    Fault(
+        "retries",
+        "402",
+        "an empty balance is raised at once",
+        scripts=(error("402 Pay"), GOOD),
+        expect=_refusal(402, "InsufficientCreditError"),
+    ),
+    Fault(
+        "retries",
+        "403 page",
+        "a firewall's page is raised at once, as its title",
+        scripts=(page("403 Forbidden", "Attention Required!"), GOOD),
+        expect=_refusal(403, "PermissionDeniedError", "Attention Required!"),
+    ),
+    Fault(
+        "retries",
+        "reset before headers",
+        "a lost request is sent again",
+        scripts=(_reset, GOOD),
+        expect=answers(requests=2),
+    ),
+    Fault(
+        "retries",
+        "refused",
+        "nothing listens: a connection error, soon",
+        origin="http://127.0.0.1:9",
+        expect=raises("APIConnectionError", retryable=True, requests=0, within=4.0),
+    ),
+    Fault(
+        "retries",
+        "stale keep-alive",
+        "a connection that died while idle is not used",
+        scripts=(_good_then_closed, GOOD),
+        calls=2,
+        expect=answers(requests=2),
+    ),
+    Fault(
+        "retries",
+        "racing keep-alive",
+        "one that dies as it is used is replaced at once",
+        scripts=(GOOD, _drop, GOOD),
+        calls=2,
+        expect=both(answers(requests=3), _at_once),
+    ),
+    Fault(
+        "retries",
+        "a failed attempt's connection released",
+        "no attempt keeps its connection",
+        scripts=(error("503 Busy"), GOOD),
+        expect=both(answers(requests=2), _released, connections(2)),
+    ),
 )
 
 # --- Errors in the stream --------------------------------------------------------------------
@@ -159,9 +246,14 @@ def _told(payload: bytes, *, after: bool = True, says: str = "", again: bool = F
         raises("ModelError", requests=1, shown=shown, says=says),
         raises("ModelError", requests=2, says=says),
     )
-    packets = [*(tokens() if after else []), payload, *answer()[len(TOKENS):]]
-    return Fault("in the stream", "", "the server's words are raised",
-                 scripts=(stream(packets),), expect=garbled if again else told)
+    packets = [*(tokens() if after else []), payload, *answer()[len(TOKENS) :]]
+    return Fault(
+        "in the stream",
+        "",
+        "the server's words are raised",
+        scripts=(stream(packets),),
+        expect=garbled if again else told,
+    )
 
 
 def _named(name: str, fault: Fault, promise: str = "") -> Fault:
@@ -174,23 +266,41 @@ def _skipped(value: object) -> tuple[Script, ...]:
 
 IN_STREAM = (
     _named("error object mid-stream", _told(event(_ERROR), says=_WORDS)),
-    _named("error object first", _told(event(_ERROR), after=False, says=_WORDS),
-           "raised before anything is shown, so that fallbacks work"),
+    _named(
+        "error object first",
+        _told(event(_ERROR), after=False, says=_WORDS),
+        "raised before anything is shown, so that fallbacks work",
+    ),
     _named("error text", _told(event({"error": _WORDS}), says=_WORDS)),
     _named("event: error", _told(b"event: error\n" + event({"message": _WORDS}), says=_WORDS)),
     _named("status: error", _told(event({"status": "error", "message": _WORDS}), says=_WORDS)),
-    _named("broken JSON", _told(event('{"choices": [{"delta'), again=True),
-           "junk in the stream is no answer; `invoke` asks again"),
-    _named("plain text", _told(event("upstream timed out"), says="upstream timed out", again=True),
-           "junk in the stream is shown in the error; `invoke` asks again"),
+    _named(
+        "broken JSON",
+        _told(event('{"choices": [{"delta'), again=True),
+        "junk in the stream is no answer; `invoke` asks again",
+    ),
+    _named(
+        "plain text",
+        _told(event("upstream timed out"), says="upstream timed out", again=True),
+        "junk in the stream is shown in the error; `invoke` asks again",
+    ),
     _named("a list", _told(event([1, 2]), again=True), "JSON that is no object is junk"),
     _named("null", _told(event(None), again=True), "JSON that is no object is junk"),
     _named("a number", _told(event(42), again=True), "JSON that is no object is junk"),
-    Fault("in the stream", "choices: null", "a chunk without choices is passed over",
-          scripts=_skipped(chunk_object(choices=None)), expect=answers()),
-    Fault("in the stream", "no delta", "a choice without a delta is passed over",
-          scripts=_skipped(chunk_object(choices=[{"index": 0, "finish_reason": None}])),
-          expect=answers()),
+    Fault(
+        "in the stream",
+        "choices: null",
+        "a chunk without choices is passed over",
+        scripts=_skipped(chunk_object(choices=None)),
+        expect=answers(),
+    ),
+    Fault(
+        "in the stream",
+        "no delta",
+        "a choice without a delta is passed over",
+        scripts=_skipped(chunk_object(choices=[{"index": 0, "finish_reason": None}])),
+        expect=answers(),
+    ),
 )
 
 # --- 200s that are none --------------------------------------------------------------------
@@ -208,18 +318,46 @@ def _bad(kind: str, says: str = "") -> Expect:
 _JSON_ERROR = body("200 OK", {"status": "error", "message": _WORDS})
 
 BAD_200 = (
-    Fault("bad 200", "page", "a page is no answer; the error has its title, no markup",
-          scripts=(page("200 OK", "Just a moment..."),),
-          expect=_bad("InvalidResponseError", "Just a moment...")),
-    Fault("bad 200", "JSON error", "an error with status 200 is an error",
-          scripts=(_JSON_ERROR,), expect=both(_bad("ServiceError", _WORDS))),
-    Fault("bad 200", "empty", "nothing is no answer",
-          scripts=(body("200 OK", b"", "text/event-stream"),), expect=_bad("ModelError")),
-    Fault("bad 200", "only [DONE]", "an end without a beginning is no answer",
-          scripts=(stream([DONE]),), expect=_bad("ModelError")),
-    Fault("bad 200", "SSE labelled text/html", "the body is judged, not its label",
-          scripts=(stream(answer(), content_type="text/html; charset=iso-8859-1"),),
-          expect=answers()),
-    Fault("bad 200", "SSE without a label", "the body is judged, with no label too",
-          scripts=(stream(answer(), content_type=None),), expect=answers()),
+    Fault(
+        "bad 200",
+        "page",
+        "a page is no answer; the error has its title, no markup",
+        scripts=(page("200 OK", "Just a moment..."),),
+        expect=_bad("InvalidResponseError", "Just a moment..."),
+    ),
+    Fault(
+        "bad 200",
+        "JSON error",
+        "an error with status 200 is an error",
+        scripts=(_JSON_ERROR,),
+        expect=both(_bad("ServiceError", _WORDS)),
+    ),
+    Fault(
+        "bad 200",
+        "empty",
+        "nothing is no answer",
+        scripts=(body("200 OK", b"", "text/event-stream"),),
+        expect=_bad("ModelError"),
+    ),
+    Fault(
+        "bad 200",
+        "only [DONE]",
+        "an end without a beginning is no answer",
+        scripts=(stream([DONE]),),
+        expect=_bad("ModelError"),
+    ),
+    Fault(
+        "bad 200",
+        "SSE labelled text/html",
+        "the body is judged, not its label",
+        scripts=(stream(answer(), content_type="text/html; charset=iso-8859-1"),),
+        expect=answers(),
+    ),
+    Fault(
+        "bad 200",
+        "SSE without a label",
+        "the body is judged, with no label too",
+        scripts=(stream(answer(), content_type=None),),
+        expect=answers(),
+    ),
 )

@@ -63,21 +63,56 @@ def _hinted(exchange: Exchange) -> None:
 
 
 CONTRACT = (
-    Fault("contract", "plain stream", "each piece is shown as it comes",
-          expect=both(answers(), _incremental)),
-    Fault("contract", "invoke over SSE", "`invoke` collects the stream that the service sends",
-          modes=("invoke", "ainvoke"), expect=answers(), plain=True),
-    Fault("contract", "usage chunk kept", "the counts and their details arrive",
-          expect=both(answers(), _counted)),
-    Fault("contract", "103 Early Hints", "informational answers are passed over",
-          scripts=(_hinted,), expect=answers()),
-    Fault("contract", "proxy variables honoured", "`HTTP_PROXY` and its kin are obeyed",
-          expect=both(answers(), _proxied), origin="http://127.0.0.1:9", isolated=True,
-          environ={"HTTP_PROXY": "{url}", "http_proxy": "{url}", "NO_PROXY": "", "no_proxy": ""}),
-    Fault("contract", "JSON in place of SSE", "one JSON document is an answer as well",
-          scripts=(body("200 OK", completion()),), expect=answers()),
-    Fault("contract", "five calls on one connection", "a connection is used again",
-          expect=both(answers(requests=5), connections(1)), calls=5),
+    Fault(
+        "contract",
+        "plain stream",
+        "each piece is shown as it comes",
+        expect=both(answers(), _incremental),
+    ),
+    Fault(
+        "contract",
+        "invoke over SSE",
+        "`invoke` collects the stream that the service sends",
+        modes=("invoke", "ainvoke"),
+        expect=answers(),
+        plain=True,
+    ),
+    Fault(
+        "contract",
+        "usage chunk kept",
+        "the counts and their details arrive",
+        expect=both(answers(), _counted),
+    ),
+    Fault(
+        "contract",
+        "103 Early Hints",
+        "informational answers are passed over",
+        scripts=(_hinted,),
+        expect=answers(),
+    ),
+    Fault(
+        "contract",
+        "proxy variables honoured",
+        "`HTTP_PROXY` and its kin are obeyed",
+        expect=both(answers(), _proxied),
+        origin="http://127.0.0.1:9",
+        isolated=True,
+        environ={"HTTP_PROXY": "{url}", "http_proxy": "{url}", "NO_PROXY": "", "no_proxy": ""},
+    ),
+    Fault(
+        "contract",
+        "JSON in place of SSE",
+        "one JSON document is an answer as well",
+        scripts=(body("200 OK", completion()),),
+        expect=answers(),
+    ),
+    Fault(
+        "contract",
+        "five calls on one connection",
+        "a connection is used again",
+        expect=both(answers(requests=5), connections(1)),
+        calls=5,
+    ),
 )
 
 # --- Truncation -------------------------------------------------------------------------
@@ -123,25 +158,69 @@ def _length(seen: Seen) -> Verdict:
 
 
 TRUNCATION = (
-    Fault("truncation", "clean end mid-stream", "no end mark, no answer",
-          scripts=(stream(tokens()), GOOD), expect=_healed_or_typed),
-    Fault("truncation", "cut chunked body", "a chunked body without its end is cut",
-          scripts=(stream(tokens(), then=_close), GOOD), expect=_healed_or_typed),
-    Fault("truncation", "close-delimited body", "a body that just closes is cut",
-          scripts=(closed_at_end(tokens()), GOOD), expect=_healed_or_typed),
-    Fault("truncation", "reset after tokens", "what was shown stays, then the error comes",
-          scripts=(_reset_after(tokens()),), expect=_twice),
-    Fault("truncation", "cut inside an event", "half an event is no event",
-          scripts=(stream([*tokens(), _CUT]), GOOD), expect=_healed_or_typed),
-    Fault("truncation", "finish without [DONE]", "a finish reason completes the answer",
-          scripts=(stream([*tokens(), event(finish()), event(usage())]),), expect=answers()),
-    Fault("truncation", "[DONE] without newline", "a last `[DONE]` counts",
-          scripts=(stream([*tokens(), event(finish()), event(usage()), DONE.rstrip()]),),
-          expect=answers()),
-    Fault("truncation", "server lingers after [DONE]", "nobody waits for a server that dawdles",
-          scripts=(stream(answer(), then=_lingers),), expect=_done_soon),
-    Fault("truncation", "finish length", "an answer cut by the token limit says so",
-          scripts=(stream(answer(reason="length")),), expect=both(answers(), _length)),
+    Fault(
+        "truncation",
+        "clean end mid-stream",
+        "no end mark, no answer",
+        scripts=(stream(tokens()), GOOD),
+        expect=_healed_or_typed,
+    ),
+    Fault(
+        "truncation",
+        "cut chunked body",
+        "a chunked body without its end is cut",
+        scripts=(stream(tokens(), then=_close), GOOD),
+        expect=_healed_or_typed,
+    ),
+    Fault(
+        "truncation",
+        "close-delimited body",
+        "a body that just closes is cut",
+        scripts=(closed_at_end(tokens()), GOOD),
+        expect=_healed_or_typed,
+    ),
+    Fault(
+        "truncation",
+        "reset after tokens",
+        "what was shown stays, then the error comes",
+        scripts=(_reset_after(tokens()),),
+        expect=_twice,
+    ),
+    Fault(
+        "truncation",
+        "cut inside an event",
+        "half an event is no event",
+        scripts=(stream([*tokens(), _CUT]), GOOD),
+        expect=_healed_or_typed,
+    ),
+    Fault(
+        "truncation",
+        "finish without [DONE]",
+        "a finish reason completes the answer",
+        scripts=(stream([*tokens(), event(finish()), event(usage())]),),
+        expect=answers(),
+    ),
+    Fault(
+        "truncation",
+        "[DONE] without newline",
+        "a last `[DONE]` counts",
+        scripts=(stream([*tokens(), event(finish()), event(usage()), DONE.rstrip()]),),
+        expect=answers(),
+    ),
+    Fault(
+        "truncation",
+        "server lingers after [DONE]",
+        "nobody waits for a server that dawdles",
+        scripts=(stream(answer(), then=_lingers),),
+        expect=_done_soon,
+    ),
+    Fault(
+        "truncation",
+        "finish length",
+        "an answer cut by the token limit says so",
+        scripts=(stream(answer(reason="length")),),
+        expect=both(answers(), _length),
+    ),
 )
 
 # --- Stalls -------------------------------------------------------------------------------
@@ -160,32 +239,62 @@ def _late(shown: str | None = None, within: float = 3.0) -> Expect:
     def judge(seen: Seen) -> Verdict:
         if not seen.target.ours:
             return raises(within=within * 2)(seen)
-        late = raises(
-            "APITimeoutError", retryable=False, requests=1, shown=shown, within=within
-        )(seen)
+        late = raises("APITimeoutError", retryable=False, requests=1, shown=shown, within=within)(
+            seen
+        )
         return late or ("" if seen.record.settle(0) else "the connection stays open")
 
     return judge
 
 
 _COMMENTED = drip(
-    itertools.repeat(chunked(b": keep-alive\n\n")), 0.2, _LONG,
+    itertools.repeat(chunked(b": keep-alive\n\n")),
+    0.2,
+    _LONG,
     head(headers=CHUNKED) + b"".join(map(chunked, tokens())),
 )
-_ENDLESS = drip(
-    itertools.repeat(chunked(event(token("x")))), 0.1, _LONG, head(headers=CHUNKED)
-)
+_ENDLESS = drip(itertools.repeat(chunked(event(token("x")))), 0.1, _LONG, head(headers=CHUNKED))
 _DRIPPED = drip([bytes([byte]) for byte in head(headers=CHUNKED)], 0.2, _LONG)
 
 STALLS = (
-    Fault("stalls", "before headers", "silence ends after `timeout`", scripts=(_silent,),
-          expect=_late(), settings=QUICK),
-    Fault("stalls", "mid-stream", "silence ends after `timeout`, between events too",
-          scripts=(stream(tokens(), then=_silent),), expect=_late(shown=TEXT), settings=QUICK),
-    Fault("stalls", "with keep-alive comments", "comments are no progress",
-          scripts=(_COMMENTED,), expect=_late(shown=TEXT), settings=QUICK),
-    Fault("stalls", "endless stream", "`total_timeout` ends what never ends",
-          scripts=(_ENDLESS,), expect=_late(within=3.5), settings=TOTAL),
-    Fault("stalls", "headers dripped slowly", "dripped bytes are no progress",
-          scripts=(_DRIPPED,), expect=_late(), settings=QUICK),
+    Fault(
+        "stalls",
+        "before headers",
+        "silence ends after `timeout`",
+        scripts=(_silent,),
+        expect=_late(),
+        settings=QUICK,
+    ),
+    Fault(
+        "stalls",
+        "mid-stream",
+        "silence ends after `timeout`, between events too",
+        scripts=(stream(tokens(), then=_silent),),
+        expect=_late(shown=TEXT),
+        settings=QUICK,
+    ),
+    Fault(
+        "stalls",
+        "with keep-alive comments",
+        "comments are no progress",
+        scripts=(_COMMENTED,),
+        expect=_late(shown=TEXT),
+        settings=QUICK,
+    ),
+    Fault(
+        "stalls",
+        "endless stream",
+        "`total_timeout` ends what never ends",
+        scripts=(_ENDLESS,),
+        expect=_late(within=3.5),
+        settings=TOTAL,
+    ),
+    Fault(
+        "stalls",
+        "headers dripped slowly",
+        "dripped bytes are no progress",
+        scripts=(_DRIPPED,),
+        expect=_late(),
+        settings=QUICK,
+    ),
 )

@@ -83,38 +83,103 @@ def _zipped(exchange: Exchange) -> None:
 
 
 FRAMING = (
-    Fault("framing", "CRLF", "CRLF ends a line", scripts=(stream(_ends(b"\r\n")),),
-          expect=answers()),
-    Fault("framing", "CR", "CR alone ends a line", scripts=(stream(_ends(b"\r")),),
-          expect=answers()),
-    Fault("framing", "split CRLF", "a packet may end between CR and LF",
-          scripts=(stream(_split_ends()),), expect=answers()),
-    Fault("framing", "byte by byte", "a packet may be one byte, inside a character too",
-          scripts=(_bytewise,), expect=answers()),
-    Fault("framing", "comments and unknown fields", "what is no data is passed over",
-          scripts=(stream(_DECORATED),), expect=answers()),
-    Fault("framing", "retry-only block", "a block without data is no event",
-          scripts=(stream(_RETRY_ONLY),), expect=answers()),
-    Fault("framing", "multi-line data", "several `data` lines are one event",
-          scripts=(stream(_many_lines()),), expect=answers()),
-    Fault("framing", "BOM", "one byte order mark is dropped",
-          scripts=(stream([b"\xef\xbb\xbf" + _WHOLE]),), expect=answers()),
-    Fault("framing", "no space after the colon", "`data:` needs no space",
-          scripts=(stream([one.replace(b"data: ", b"data:") for one in answer()]),),
-          expect=answers()),
-    Fault("framing", "U+2028 in JSON", "a line separator inside a text ends no line",
-          scripts=_odd("\u2028"), expect=answers("a\u2028bc")),
-    Fault("framing", "U+2029 in JSON", "a paragraph separator inside a text ends no line",
-          scripts=_odd("\u2029"), expect=answers("a\u2029bc")),
-    Fault("framing", "U+0085 in JSON", "a next-line character inside a text ends no line",
-          scripts=_odd("\u0085"), expect=answers("a\u0085bc")),
-    Fault("framing", "lying charset", "it is UTF-8 whatever the header says",
-          scripts=(stream(answer(), content_type="text/event-stream; charset=iso-8859-1"),),
-          expect=answers()),
-    Fault("framing", "invalid UTF-8", "bad bytes become U+FFFD, and nothing else is lost",
-          scripts=(stream([_INVALID, *answer()[-3:]]),), expect=answers("caf\ufffd\ufffd ok")),
-    Fault("framing", "gzip", "a compressed stream is read as it comes",
-          scripts=(_zipped,), expect=answers()),
+    Fault(
+        "framing", "CRLF", "CRLF ends a line", scripts=(stream(_ends(b"\r\n")),), expect=answers()
+    ),
+    Fault(
+        "framing", "CR", "CR alone ends a line", scripts=(stream(_ends(b"\r")),), expect=answers()
+    ),
+    Fault(
+        "framing",
+        "split CRLF",
+        "a packet may end between CR and LF",
+        scripts=(stream(_split_ends()),),
+        expect=answers(),
+    ),
+    Fault(
+        "framing",
+        "byte by byte",
+        "a packet may be one byte, inside a character too",
+        scripts=(_bytewise,),
+        expect=answers(),
+    ),
+    Fault(
+        "framing",
+        "comments and unknown fields",
+        "what is no data is passed over",
+        scripts=(stream(_DECORATED),),
+        expect=answers(),
+    ),
+    Fault(
+        "framing",
+        "retry-only block",
+        "a block without data is no event",
+        scripts=(stream(_RETRY_ONLY),),
+        expect=answers(),
+    ),
+    Fault(
+        "framing",
+        "multi-line data",
+        "several `data` lines are one event",
+        scripts=(stream(_many_lines()),),
+        expect=answers(),
+    ),
+    Fault(
+        "framing",
+        "BOM",
+        "one byte order mark is dropped",
+        scripts=(stream([b"\xef\xbb\xbf" + _WHOLE]),),
+        expect=answers(),
+    ),
+    Fault(
+        "framing",
+        "no space after the colon",
+        "`data:` needs no space",
+        scripts=(stream([one.replace(b"data: ", b"data:") for one in answer()]),),
+        expect=answers(),
+    ),
+    Fault(
+        "framing",
+        "U+2028 in JSON",
+        "a line separator inside a text ends no line",
+        scripts=_odd("\u2028"),
+        expect=answers("a\u2028bc"),
+    ),
+    Fault(
+        "framing",
+        "U+2029 in JSON",
+        "a paragraph separator inside a text ends no line",
+        scripts=_odd("\u2029"),
+        expect=answers("a\u2029bc"),
+    ),
+    Fault(
+        "framing",
+        "U+0085 in JSON",
+        "a next-line character inside a text ends no line",
+        scripts=_odd("\u0085"),
+        expect=answers("a\u0085bc"),
+    ),
+    Fault(
+        "framing",
+        "lying charset",
+        "it is UTF-8 whatever the header says",
+        scripts=(stream(answer(), content_type="text/event-stream; charset=iso-8859-1"),),
+        expect=answers(),
+    ),
+    Fault(
+        "framing",
+        "invalid UTF-8",
+        "bad bytes become U+FFFD, and nothing else is lost",
+        scripts=(stream([_INVALID, *answer()[-3:]]),),
+        expect=answers("caf\ufffd\ufffd ok"),
+    ),
+    Fault(
+        "framing",
+        "gzip",
+        "a compressed stream is read as it comes",
+        scripts=(_zipped,),
+        expect=answers(),
+    ),
 )
 
 # --- Bounds -----------------------------------------------------------------------------------
@@ -177,25 +242,61 @@ _COMMENT_LINES = b": %s\n" % (b"x" * 1021) * 64
 
 
 def _bound(name: str, promise: str, script: Script, expect: Expect) -> Fault:
-    return Fault("bounds", name, promise, scripts=(script,), expect=both(expect, _soon),
-                 settings=_UNTRIED, isolated=True)
+    return Fault(
+        "bounds",
+        name,
+        promise,
+        scripts=(script,),
+        expect=both(expect, _soon),
+        settings=_UNTRIED,
+        isolated=True,
+    )
 
 
 BOUNDS = (
-    _bound("100 MB line", "an event has at most 4 MiB",
-           flood(_SPACES, 100, start=b"data: "), _refused("InvalidResponseError")),
-    _bound("100 MB event", "an event of many lines has at most 4 MiB",
-           flood(_DATA_LINES, 1600), _refused("InvalidResponseError")),
-    _bound("100 MB of empty data lines", "lines without a byte count as well",
-           flood(b"data\n" * 13_000, 1600), _refused("InvalidResponseError")),
-    _bound("50 MB of comments", "comments are read past and not kept",
-           flood(_COMMENT_LINES, 800, end=_WHOLE), both(answers_or_raises(), bounded)),
-    _bound("100 MB error body", "of an error body 64 KiB are read",
-           _long_error, both(_refused("BadRequestError"))),
-    _bound("100 MB JSON body", "of a JSON answer 8 MiB are read",
-           _long_document, _refused("InvalidResponseError")),
-    _bound("gzip bomb", "decompression is bounded",
-           _bomb, both(raises("InvalidResponseError"), bounded)),
-    _bound("2 MB of headers", "headers are bounded",
-           _long_head, both(answers_or_raises(), bounded)),
+    _bound(
+        "100 MB line",
+        "an event has at most 4 MiB",
+        flood(_SPACES, 100, start=b"data: "),
+        _refused("InvalidResponseError"),
+    ),
+    _bound(
+        "100 MB event",
+        "an event of many lines has at most 4 MiB",
+        flood(_DATA_LINES, 1600),
+        _refused("InvalidResponseError"),
+    ),
+    _bound(
+        "100 MB of empty data lines",
+        "lines without a byte count as well",
+        flood(b"data\n" * 13_000, 1600),
+        _refused("InvalidResponseError"),
+    ),
+    _bound(
+        "50 MB of comments",
+        "comments are read past and not kept",
+        flood(_COMMENT_LINES, 800, end=_WHOLE),
+        both(answers_or_raises(), bounded),
+    ),
+    _bound(
+        "100 MB error body",
+        "of an error body 64 KiB are read",
+        _long_error,
+        both(_refused("BadRequestError")),
+    ),
+    _bound(
+        "100 MB JSON body",
+        "of a JSON answer 8 MiB are read",
+        _long_document,
+        _refused("InvalidResponseError"),
+    ),
+    _bound(
+        "gzip bomb",
+        "decompression is bounded",
+        _bomb,
+        both(raises("InvalidResponseError"), bounded),
+    ),
+    _bound(
+        "2 MB of headers", "headers are bounded", _long_head, both(answers_or_raises(), bounded)
+    ),
 )

@@ -48,9 +48,7 @@ class Drawn:
             self.caught: Caught | None = None
             self.content = self.artifact = None
             try:
-                message = tool.invoke(call) if mode == "invoke" else asyncio.run(
-                    tool.ainvoke(call)
-                )
+                message = tool.invoke(call) if mode == "invoke" else asyncio.run(tool.ainvoke(call))
                 self.content, self.artifact = str(message.content), message.artifact
             except Exception as raised:  # noqa: BLE001 - every error is looked at
                 self.caught = catch(raised)
@@ -72,10 +70,10 @@ def _has_picture(drawn: Drawn) -> Verdict:
     return "the signature shows" if SIGNATURE in f"{drawn.content}{drawn.artifact}" else ""
 
 
-def _raises(kind: str, *, charged: bool | None, polls: int | None = None) -> (
-    Callable[[Drawn], Verdict]
-):
-    def judge(drawn: Drawn) -> Verdict:
+def _raises(
+    kind: str, *, charged: bool | None, polls: int | None = None
+) -> Callable[[Drawn], Verdict]:
+    def judge(drawn: Drawn) -> Verdict:  # noqa: PLR0911 - each is one thing that may be wrong
         caught = drawn.caught
         if caught is None:
             return f"no error: {drawn.content!r}"[:160]
@@ -105,8 +103,15 @@ def _image(
     def scenario(target: Target, mode: Mode) -> Verdict:
         return judge(Drawn(scripts, mode, **options))
 
-    return Fault("images", name, promise, scenario=scenario, modes=("invoke", "ainvoke"),
-                 peers=False, isolated=True)
+    return Fault(
+        "images",
+        name,
+        promise,
+        scenario=scenario,
+        modes=("invoke", "ainvoke"),
+        peers=False,
+        isolated=True,
+    )
 
 
 def _never(drawn: Drawn) -> Verdict:
@@ -144,20 +149,68 @@ def _hostile(target: Target, mode: Mode) -> Verdict:
 
 
 IMAGES = (
-    _image("pending then ready", "a job is waited for, and paid once", _has_picture,
-           _TAKEN, _PENDING, _PENDING, _ready()),
-    _image("submit says error", "a refused job is an error, and nothing is polled",
-           _raises("ImageError", charged=None, polls=0), _NOT_TAKEN),
-    _image("poll says error", "a failed job is an error that says why",
-           _raises("ImageJobFailedError", charged=None), _TAKEN, _PENDING, _FAILED),
-    _image("never done", "the deadline ends the wait, and the job can be resumed", _never,
-           _TAKEN, _PENDING, deadline=1.5),
-    _image("poll 500 then ready", "a failing look at the job costs no picture", _has_picture,
-           _TAKEN, error("500 Oops"), page("520 Unknown"), _PENDING, _ready()),
-    _image("submit 500", "an uncertain payment is never made twice",
-           _raises("SubmissionUncertainError", charged=True, polls=0), error("500 Oops"), _TAKEN),
-    _image("submit reset", "an uncertain payment is never made twice",
-           _raises("SubmissionUncertainError", charged=True, polls=0), _reset, _TAKEN),
-    Fault("images", "hostile image address", "only addresses of the web are taken, never read",
-          scenario=_hostile, modes=("invoke", "ainvoke"), peers=False, isolated=True),
+    _image(
+        "pending then ready",
+        "a job is waited for, and paid once",
+        _has_picture,
+        _TAKEN,
+        _PENDING,
+        _PENDING,
+        _ready(),
+    ),
+    _image(
+        "submit says error",
+        "a refused job is an error, and nothing is polled",
+        _raises("ImageError", charged=None, polls=0),
+        _NOT_TAKEN,
+    ),
+    _image(
+        "poll says error",
+        "a failed job is an error that says why",
+        _raises("ImageJobFailedError", charged=None),
+        _TAKEN,
+        _PENDING,
+        _FAILED,
+    ),
+    _image(
+        "never done",
+        "the deadline ends the wait, and the job can be resumed",
+        _never,
+        _TAKEN,
+        _PENDING,
+        deadline=1.5,
+    ),
+    _image(
+        "poll 500 then ready",
+        "a failing look at the job costs no picture",
+        _has_picture,
+        _TAKEN,
+        error("500 Oops"),
+        page("520 Unknown"),
+        _PENDING,
+        _ready(),
+    ),
+    _image(
+        "submit 500",
+        "an uncertain payment is never made twice",
+        _raises("SubmissionUncertainError", charged=True, polls=0),
+        error("500 Oops"),
+        _TAKEN,
+    ),
+    _image(
+        "submit reset",
+        "an uncertain payment is never made twice",
+        _raises("SubmissionUncertainError", charged=True, polls=0),
+        _reset,
+        _TAKEN,
+    ),
+    Fault(
+        "images",
+        "hostile image address",
+        "only addresses of the web are taken, never read",
+        scenario=_hostile,
+        modes=("invoke", "ainvoke"),
+        peers=False,
+        isolated=True,
+    ),
 )

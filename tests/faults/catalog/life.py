@@ -52,6 +52,12 @@ class Bench:
             return ""
         return f"{len(self.record.open_connections())} connections stay open"
 
+    async def asked(self) -> None:
+        """Wait until the server has a request and its first answer is under way."""
+        while not self.record.requests:  # noqa: ASYNC110 - the server lives in threads
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+
     async def ais_released(self, most_open: int = 0) -> Verdict:
         """Tell what stays open, while the loop runs."""
         return await asyncio.to_thread(self.is_released, most_open)
@@ -75,9 +81,9 @@ def _sync(scripts: Sequence[Script], play: Callable[[Bench], Verdict]) -> Scenar
     return scenario
 
 
-def _async(scripts: Sequence[Script], play: Callable[[Bench], Coroutine[Any, Any, Verdict]]) -> (
-    Scenario
-):
+def _async(
+    scripts: Sequence[Script], play: Callable[[Bench], Coroutine[Any, Any, Verdict]]
+) -> Scenario:
     def scenario(target: Target, mode: Mode) -> Verdict:
         with FaultServer(scripts) as server:
             bench = Bench(target, server)
@@ -153,17 +159,15 @@ async def _settled(task: asyncio.Task[Any], began: float) -> Verdict:
     return "" if time.monotonic() - began < 1.0 else "took its time to end"
 
 
-def _cancels(start: Callable[[BaseChatModel], Awaitable[Any]], *, times: int = 1) -> (
-    Callable[[Bench], Coroutine[Any, Any, Verdict]]
-):
+def _cancels(
+    start: Callable[[BaseChatModel], Awaitable[Any]], *, times: int = 1
+) -> Callable[[Bench], Coroutine[Any, Any, Verdict]]:
     async def play(bench: Bench) -> Verdict:
         async def run() -> None:
             await start(bench.model)
 
         task = asyncio.create_task(run())
-        while not bench.record.requests:
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.2)
+        await bench.asked()
         began = time.monotonic()
         for _ in range(times):
             task.cancel()
@@ -179,9 +183,7 @@ def _cancels(start: Callable[[BaseChatModel], Awaitable[Any]], *, times: int = 1
 
 async def _cancel_backoff(bench: Bench) -> Verdict:
     task = asyncio.create_task(bench.model.ainvoke(QUESTION))
-    while not bench.record.requests:
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.2)
+    await bench.asked()
     began = time.monotonic()
     task.cancel()
     verdict = await _settled(task, began)
@@ -271,7 +273,7 @@ def _fork(bench: Bench) -> Verdict:
         os.write(inlet, b"ok" if ok else f"{outcome.caught or looped.caught}".encode()[:400])
         os._exit(0)
     os.close(inlet)
-    os.set_blocking(outlet, True)  # noqa: FBT003 - the function's own signature
+    os.set_blocking(outlet, True)
     said = os.read(outlet, 400).decode()
     os.waitpid(child, 0)
     os.close(outlet)
@@ -331,37 +333,91 @@ def _life(name: str, promise: str, scenario: Scenario, *modes: Mode) -> Fault:
 
 _BREAK = (_slow, GOOD)
 LIFE = (
-    _life("break out of a stream", "a stream let go closes its connection",
-          _sync(_BREAK, _break), "stream"),
-    _life("break out of an async stream", "an async stream let go closes its connection",
-          _async(_BREAK, _abreak), "astream"),
-    _life("aclose", "`aclose` closes the connection before it returns",
-          _async(_BREAK, _aclose), "astream"),
+    _life(
+        "break out of a stream",
+        "a stream let go closes its connection",
+        _sync(_BREAK, _break),
+        "stream",
+    ),
+    _life(
+        "break out of an async stream",
+        "an async stream let go closes its connection",
+        _async(_BREAK, _abreak),
+        "astream",
+    ),
+    _life(
+        "aclose",
+        "`aclose` closes the connection before it returns",
+        _async(_BREAK, _aclose),
+        "astream",
+    ),
     _life("a dozen breaks", "no break costs a connection", _dozen, "stream", "astream"),
-    _life("cancel a stream", "a cancelled stream closes its connection",
-          _async(_BREAK, _cancels(_consume)), "astream"),
-    _life("cancel an ainvoke", "a cancelled call closes its connection",
-          _async((_mute, GOOD), _cancels(lambda model: model.ainvoke(QUESTION))), "ainvoke"),
-    _life("cancel a backoff", "a cancelled wait ends at once, and nothing is sent again",
-          _async((error("503 Busy", headers={"Retry-After": "30"}), GOOD), _cancel_backoff),
-          "ainvoke"),
-    _life("double cancel", "cleaning up outlives a second cancellation",
-          _async(_BREAK, _cancels(_consume, times=3)), "astream"),
-    _life("wait_for", "`asyncio.wait_for` ends a call in time",
-          _async((_mute, GOOD), _wait_for), "ainvoke"),
-    _life("two loops", "one model serves one loop after another", _sync((GOOD,), _loops),
-          "astream"),
-    _life("two loops with pooled answers", "no loop is given another's connection",
-          _sync((GOOD,), _pooled_loops), "ainvoke"),
-    _life("loops in threads", "one model serves loops side by side",
-          _sync((GOOD,), _loops_in_threads), "ainvoke"),
+    _life(
+        "cancel a stream",
+        "a cancelled stream closes its connection",
+        _async(_BREAK, _cancels(_consume)),
+        "astream",
+    ),
+    _life(
+        "cancel an ainvoke",
+        "a cancelled call closes its connection",
+        _async((_mute, GOOD), _cancels(lambda model: model.ainvoke(QUESTION))),
+        "ainvoke",
+    ),
+    _life(
+        "cancel a backoff",
+        "a cancelled wait ends at once, and nothing is sent again",
+        _async((error("503 Busy", headers={"Retry-After": "30"}), GOOD), _cancel_backoff),
+        "ainvoke",
+    ),
+    _life(
+        "double cancel",
+        "cleaning up outlives a second cancellation",
+        _async(_BREAK, _cancels(_consume, times=3)),
+        "astream",
+    ),
+    _life(
+        "wait_for",
+        "`asyncio.wait_for` ends a call in time",
+        _async((_mute, GOOD), _wait_for),
+        "ainvoke",
+    ),
+    _life(
+        "two loops", "one model serves one loop after another", _sync((GOOD,), _loops), "astream"
+    ),
+    _life(
+        "two loops with pooled answers",
+        "no loop is given another's connection",
+        _sync((GOOD,), _pooled_loops),
+        "ainvoke",
+    ),
+    _life(
+        "loops in threads",
+        "one model serves loops side by side",
+        _sync((GOOD,), _loops_in_threads),
+        "ainvoke",
+    ),
     _life("threads", "one model serves threads side by side", _sync((GOOD,), _threads), "invoke"),
-    _life("fork after use", "a forked child opens connections of its own",
-          _sync((GOOD,), _fork), "invoke"),
-    _life("pickle", "a model that was used survives a pickle",
-          _sync((GOOD,), _again(_pickled)), "invoke"),
-    _life("deepcopy", "a model that was used can be copied",
-          _sync((GOOD,), _again(_copies)), "invoke"),
-    _life("quiet garbage collection", "what is dropped is dropped without a warning",
-          _quiet, "stream", "astream"),
+    _life(
+        "fork after use",
+        "a forked child opens connections of its own",
+        _sync((GOOD,), _fork),
+        "invoke",
+    ),
+    _life(
+        "pickle",
+        "a model that was used survives a pickle",
+        _sync((GOOD,), _again(_pickled)),
+        "invoke",
+    ),
+    _life(
+        "deepcopy", "a model that was used can be copied", _sync((GOOD,), _again(_copies)), "invoke"
+    ),
+    _life(
+        "quiet garbage collection",
+        "what is dropped is dropped without a warning",
+        _quiet,
+        "stream",
+        "astream",
+    ),
 )

@@ -52,8 +52,8 @@ async def _aplay(model: BaseChatModel, mode: Mode, config: Any) -> None:
 def _shown_by(model: BaseChatModel) -> str:
     views: list[Any] = [repr(model), str(model), dumps(model), pprint.pformat(vars(model))]
     views += [model.model_dump_json(warnings=False) if _dumps_json(model) else ""]
-    views += [repr(model.model_dump()), repr(model._identifying_params), repr(model.lc_secrets)]  # noqa: SLF001
-    views += [repr(model._get_ls_params()), repr(model.bind(stop=["x"]))]  # noqa: SLF001
+    views += [repr(model.model_dump()), repr(model._identifying_params), repr(model.lc_secrets)]
+    views += [repr(model._get_ls_params()), repr(model.bind(stop=["x"]))]
     return "\n".join(map(str, views))
 
 
@@ -257,7 +257,7 @@ def certificate(directory: Path) -> ssl.SSLContext:
     subject: Sequence[str] = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     command += ["-nodes", "-days", "2", "-keyout", str(key), "-out", str(cert), *subject]
-    subprocess.run(command, check=True, capture_output=True, timeout=30)  # noqa: S603
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     return context
@@ -294,25 +294,45 @@ def _user_info(target: Target, mode: Mode) -> Verdict:
         return "the password shows" if PASSWORD in _shown_by(model) else ""
 
 
-def _secret(name: str, promise: str, scenario: Callable[[Target, Mode], Verdict],
-            *modes: Mode) -> Fault:
+def _secret(
+    name: str, promise: str, scenario: Callable[[Target, Mode], Verdict], *modes: Mode
+) -> Fault:
     return Fault("secrets", name, promise, scenario=scenario, modes=modes or MODES, isolated=True)
 
 
 SECRETS = (
     _secret("key in repr", "no view of a model shows the key", _in_repr, "invoke"),
-    _secret("key in an exception", "no error, its chain, its pickle or its locals show the key",
-            _in_exception),
+    _secret(
+        "key in an exception",
+        "no error, its chain, its pickle or its locals show the key",
+        _in_exception,
+    ),
     _secret("key in logs", "no log shows the key, at DEBUG neither", _in_logs, "invoke", "ainvoke"),
-    _secret("headers in repr", "no view of a model shows its headers' values",
-            _headers_in_repr, "invoke"),
+    _secret(
+        "headers in repr",
+        "no view of a model shows its headers' values",
+        _headers_in_repr,
+        "invoke",
+    ),
     _secret("key echoed by the server", "what the service repeats is scrubbed", _echoed),
     _secret("key in traces", "no trace shows the key or a page", _in_traces),
     _secret("302 to another host", "redirects are not followed", _redirected("302 Found")),
-    _secret("307 to another host", "redirects are not followed, with the body neither",
-            _redirected("307 Temporary Redirect")),
-    _secret("self-signed TLS", "an unknown certificate ends the call, and is not tried again",
-            _self_signed, "invoke", "astream"),
-    _secret("user info in the address", "an address with a password is refused, unrepeated",
-            _user_info, "invoke"),
+    _secret(
+        "307 to another host",
+        "redirects are not followed, with the body neither",
+        _redirected("307 Temporary Redirect"),
+    ),
+    _secret(
+        "self-signed TLS",
+        "an unknown certificate ends the call, and is not tried again",
+        _self_signed,
+        "invoke",
+        "astream",
+    ),
+    _secret(
+        "user info in the address",
+        "an address with a password is refused, unrepeated",
+        _user_info,
+        "invoke",
+    ),
 )
