@@ -146,7 +146,7 @@ class FaultServer:
     def __init__(self, scripts: Sequence[Script], tls: ssl.SSLContext | None = None) -> None:
         """Listen on a free port and answer with `scripts`."""
         self.record = Record()
-        self._scripts = list(scripts)
+        self.scripts = list(scripts)
         self._tls = tls
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -240,5 +240,5 @@ class FaultServer:
                     number, connection, method, target, headers, body, time.monotonic()
                 )
                 self.record.requests.append(request)
-            script = self._scripts[min(number, len(self._scripts) - 1)]
+            script = self.scripts[min(number, len(self.scripts) - 1)]
             script(Exchange(sock, request))

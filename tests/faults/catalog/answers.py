@@ -69,6 +69,11 @@ def _reset(exchange: Exchange) -> None:
     exchange.reset()
 
 
+def _other_protocol(exchange: Exchange) -> None:
+    exchange.send(b"SSH-2.0-OpenSSH_9.6\r\n")
+    exchange.close()
+
+
 def _good_then_closed(exchange: Exchange) -> None:
     GOOD(exchange)
     exchange.pause(0.05)
@@ -198,6 +203,13 @@ RETRIES = (
         "reset before headers",
         "a lost request is sent again",
         scripts=(_reset, GOOD),
+        expect=answers(requests=2),
+    ),
+    Fault(
+        "retries",
+        "no HTTP at all",
+        "a server of another protocol is a lost request",
+        scripts=(_other_protocol, GOOD),
         expect=answers(requests=2),
     ),
     Fault(

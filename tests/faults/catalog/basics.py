@@ -132,6 +132,11 @@ def _close(exchange: Exchange) -> None:
     exchange.close()
 
 
+def _malformed(exchange: Exchange) -> None:
+    exchange.send(b"not-a-size\r\nwhatever\r\n")
+    exchange.close()
+
+
 def _lingers(exchange: Exchange) -> None:
     exchange.stall()
 
@@ -185,6 +190,13 @@ TRUNCATION = (
         "what was shown stays, then the error comes",
         scripts=(_reset_after(tokens()),),
         expect=_twice,
+    ),
+    Fault(
+        "truncation",
+        "malformed chunk",
+        "a broken frame of HTTP is a cut",
+        scripts=(stream(tokens(), then=_malformed), GOOD),
+        expect=_healed_or_typed,
     ),
     Fault(
         "truncation",
@@ -256,6 +268,8 @@ _COMMENTED = drip(
 _ENDLESS = drip(itertools.repeat(chunked(event(token("x")))), 0.1, _LONG, head(headers=CHUNKED))
 _DRIPPED = drip([bytes([byte]) for byte in head(headers=CHUNKED)], 0.2, _LONG)
 
+_HINTS = drip(itertools.repeat(b"HTTP/1.1 103 Early Hints\r\n\r\n"), 0.2, _LONG)
+
 STALLS = (
     Fault(
         "stalls",
@@ -288,6 +302,14 @@ STALLS = (
         scripts=(_ENDLESS,),
         expect=_late(within=3.5),
         settings=TOTAL,
+    ),
+    Fault(
+        "stalls",
+        "endless informational answers",
+        "hints that an answer will come are no progress",
+        scripts=(_HINTS,),
+        expect=_late(),
+        settings=QUICK,
     ),
     Fault(
         "stalls",

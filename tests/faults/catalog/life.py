@@ -4,21 +4,35 @@ import asyncio
 import copy
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
 from tests.faults.fault import Fault, Scenario, Verdict
-from tests.faults.runs import QUESTION, Mode, acall, call
+from tests.faults.runs import QUESTION, Mode, acall, call, run
 from tests.faults.server import Exchange, FaultServer, Record, Script
 from tests.faults.targets import Settings, Target
-from tests.faults.wire import CHUNKED, GOOD, TEXT, chunked, error, event, head, token, tokens
+from tests.faults.wire import (
+    CHUNKED,
+    GOOD,
+    TEXT,
+    answer,
+    chunked,
+    error,
+    event,
+    head,
+    stream,
+    token,
+    tokens,
+)
 
 SETTINGS = Settings(timeout=4.0, total_timeout=60.0, max_retries=1)
 SOON = 1.5
@@ -43,6 +57,7 @@ class Bench:
 
     def __init__(self, target: Target, server: FaultServer) -> None:
         """Make the model."""
+        self.server = server
         self.record: Record = server.record
         self.model: BaseChatModel = target.model(server.url, SETTINGS)
 
@@ -181,6 +196,23 @@ def _cancels(
     return play
 
 
+async def _cancel_anywhere(bench: Bench) -> Verdict:
+    """Cancel streams after ever longer times, so that every place they wait at is met."""
+    for number in range(60):
+        task = asyncio.create_task(_consume(bench.model))
+        await asyncio.sleep(0.0004 * number)
+        task.cancel()
+        if number % 2:
+            task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=SOON)
+        if not done:
+            return "the task goes on"
+    bench.server.scripts[:] = [GOOD]
+    return await bench.ais_released(1) or await bench.astill_answers()
+
+
 async def _cancel_backoff(bench: Bench) -> Verdict:
     task = asyncio.create_task(bench.model.ainvoke(QUESTION))
     await bench.asked()
@@ -190,6 +222,51 @@ async def _cancel_backoff(bench: Bench) -> Verdict:
     if verdict or len(bench.record.requests) != 1:
         return verdict or f"sent {len(bench.record.requests)} requests"
     return await bench.ais_released(1) or await bench.astill_answers()
+
+
+_MANY = ["x"] * 300
+
+
+def _dawdling(target: Target, mode: Mode) -> Verdict:
+    """Take a pause of more than `timeout` after the first chunk, with many more on the way."""
+    with FaultServer([stream(answer(_MANY))]) as server:
+        model = target.model(server.url, Settings(timeout=1.0, max_retries=0))
+        shown = ""
+        if mode == "astream":
+            shown = asyncio.run(_adawdle(model))
+        else:
+            for chunk in model.stream(QUESTION):
+                if not shown:
+                    time.sleep(1.6)
+                shown += str(chunk.text)
+        return "" if shown == "".join(_MANY) else f"showed {len(shown)} of {len(_MANY)}"
+
+
+async def _adawdle(model: BaseChatModel) -> str:
+    shown = ""
+    async for chunk in model.astream(QUESTION):
+        if not shown:
+            await asyncio.sleep(1.6)
+        shown += str(chunk.text)
+    return shown
+
+
+def _unaccepting(target: Target, mode: Mode) -> Verdict:
+    """Fill a listener's backlog, so that the next connection is never made."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as held:
+        address = listener.getsockname()
+        for _ in range(4):
+            one = held.enter_context(socket.socket())
+            one.setblocking(False)  # noqa: FBT003 - the method's own signature
+            one.connect_ex(address)
+        origin = f"http://127.0.0.1:{address[1]}"
+        settings = Settings(timeout=1.0, total_timeout=2.5, max_retries=1)
+        [outcome] = run(lambda: target.model(origin, settings), mode)
+        if outcome.caught is None or outcome.seconds > 4.0:
+            return f"took {outcome.seconds:.1f} s: {outcome.caught}"
+        if target.ours and not outcome.caught.is_a("APIConnectionError"):
+            return f"raised {outcome.caught.name}"
+        return ""
 
 
 async def _wait_for(bench: Bench) -> Verdict:
@@ -375,6 +452,26 @@ LIFE = (
         "cleaning up outlives a second cancellation",
         _async(_BREAK, _cancels(_consume, times=3)),
         "astream",
+    ),
+    _life(
+        "cancel at any moment",
+        "no moment is a bad one to cancel at",
+        _async((_slow,), _cancel_anywhere),
+        "astream",
+    ),
+    _life(
+        "a caller who dawdles",
+        "the time that the caller takes is no stall",
+        _dawdling,
+        "stream",
+        "astream",
+    ),
+    _life(
+        "connect timed out",
+        "a server that accepts nobody costs no more than the time allowed",
+        _unaccepting,
+        "invoke",
+        "ainvoke",
     ),
     _life(
         "wait_for",
