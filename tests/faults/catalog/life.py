@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import gc
 import os
 import pickle
 import socket
@@ -269,6 +270,48 @@ def _unaccepting(target: Target, mode: Mode) -> Verdict:
         return ""
 
 
+def _handshaking(target: Target, mode: Mode) -> Verdict:
+    """Cancel a call, and let another run out of time, while a TLS handshake hangs."""
+    settings = Settings(timeout=0.6, total_timeout=3.0, max_retries=0)
+
+    async def play(origin: str, accepted: list[socket.socket]) -> Verdict:
+        model = target.model(origin, settings)
+        task = asyncio.create_task(acall(model, mode))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        await asyncio.wait([task])
+        outcome = await acall(model, mode)
+        if outcome.caught is None:
+            return "no error"
+        await asyncio.sleep(0.2)
+        gone = await asyncio.to_thread(lambda: [_is_closed(one) for one in accepted])
+        return "" if gone == [True, True] else f"of two connections, closed are {gone}"
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as held:
+        accepted: list[socket.socket] = []
+
+        def accept() -> None:
+            while len(accepted) < 2:
+                accepted.append(held.enter_context(listener.accept()[0]))
+
+        threading.Thread(target=accept, daemon=True).start()
+        gc.disable()  # what closes a connection must not be chance
+        return asyncio.run(play(f"https://127.0.0.1:{listener.getsockname()[1]}", accepted))
+
+
+def _is_closed(sock: socket.socket) -> bool:
+    """Read what a client said, and tell whether it has left."""
+    sock.settimeout(0.5)
+    try:
+        while sock.recv(65536):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+    return True
+
+
 async def _wait_for(bench: Bench) -> Verdict:
     began = time.monotonic()
     try:
@@ -472,6 +515,13 @@ LIFE = (
         _unaccepting,
         "invoke",
         "ainvoke",
+    ),
+    _life(
+        "cancel during the TLS handshake",
+        "a connection that is only half made is closed as well",
+        _handshaking,
+        "ainvoke",
+        "astream",
     ),
     _life(
         "wait_for",
