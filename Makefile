@@ -1,7 +1,7 @@
 # Every target sets up what it needs; a Python 3.11 or newer is all that must be there.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format docs build clean
+.PHONY: help demo test faults soak lint format docs build clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -19,6 +19,12 @@ demo: $(VENV)/.demo ## Stream an answer, look at a picture, draw one (no key nee
 
 test: $(VENV)/.test ## Run unit and integration tests with branch coverage
 	@$(BIN)/python -m pytest -q --cov --cov-report=term
+
+faults: $(VENV)/.test ## Play every fault of the wire, and print what became of each
+	@$(BIN)/python -m tests.faults $(if $(TARGET),--target $(TARGET)) $(if $(ONLY),--only '$(ONLY)')
+
+soak: $(VENV)/.test ## Many callers at once for a minute, one request in twenty at fault
+	@$(BIN)/python benchmarks/soak.py --seconds 60
 
 lint: $(VENV)/.test $(VENV)/.lint ## Check style, types and the layers of imports
 	@$(BIN)/ruff check --quiet .
