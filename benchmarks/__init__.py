@@ -1,0 +1,1 @@
+"""Benchmarks: the chat model beside those a user would pick instead, and beside the floors."""
