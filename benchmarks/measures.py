@@ -66,6 +66,10 @@ class Measure:
         got: dict[str, Any] = self.run(bench, size)
         return got if len(self.rows) > 1 else {self.rows[0].name: got}
 
+    def effort(self, *, quick: bool) -> Effort | None:
+        """Give the effort of a run; `None` where the quick one leaves this out."""
+        return self.quick if quick else self.full
+
 
 def _timing(  # noqa: PLR0913 - a table's columns
     name: str,
@@ -82,6 +86,23 @@ def _timing(  # noqa: PLR0913 - a table's columns
     return Measure(name, (row,), targets, Effort(*full), effort, partial(run, **options))
 
 
+def _stream_rows(name: str) -> tuple[Row, Row]:
+    return (
+        Row(name, f"`{name}`, a chunk", "µs"),
+        Row(f"{name}_tools", f"`{name}`, 20 tools bound, a chunk", "µs"),
+    )
+
+
+def _with_tools(
+    name: str, run: Callable[..., Sample], bench: Bench, size: int
+) -> dict[str, Sample]:
+    """Read the same stream without and with tools, so that both are of one round."""
+    rows = {name: run(bench, size)}
+    if bench.target in MODELS:
+        rows[f"{name}_tools"] = run(bench, size, tools=20)
+    return rows
+
+
 _COLD = (
     Row("import", "import", "ms"),
     Row("import_resident", "import, resident memory", "KiB"),
@@ -94,11 +115,11 @@ _OPEN = (
     Row("stream_allocated", "an open stream, allocated by Python", "KiB"),
 )
 _GROWTH = (
-    Row("growth_connections", "2,000 calls: connections per 1,000", ""),
-    Row("growth_files", "2,000 calls: open files more", ""),
-    Row("growth_tasks", "2,000 calls: tasks left", ""),
-    Row("growth_objects", "2,000 calls: objects more", ""),
-    Row("growth_resident", "2,000 calls: resident memory more", "KiB"),
+    Row("growth_connections", "many calls: connections per 1,000", ""),
+    Row("growth_files", "many calls: open files more", ""),
+    Row("growth_tasks", "many calls: tasks left", ""),
+    Row("growth_objects", "many calls: objects more", ""),
+    Row("growth_resident", "many calls: resident memory more", "KiB"),
 )
 _T = timings
 
@@ -111,36 +132,42 @@ MEASURES: tuple[Measure, ...] = (
         chunks=200,
     ),
     _timing(
-        "ainvoke_200", "`ainvoke`, 200 chunks over SSE", "µs", _T.ainvoke, (20, 7), (4, 3), ALL,
+        "ainvoke_200", "`ainvoke`, 200 chunks over SSE", "µs", _T.ainvoke, (20, 7), None, ALL,
         chunks=200,
     ),
     _timing(
         "invoke_200_document", "`invoke`, 200 chunks (peers: one JSON document)", "µs",
         _T.invoke, (20, 7), (4, 3), MODELS, chunks=200, streaming=False,
     ),
-    _timing("stream", "`stream`, a chunk", "µs", _T.stream, (5000, 7), (1000, 3), ALL),
-    _timing("astream", "`astream`, a chunk", "µs", _T.astream, (5000, 7), (1000, 3), ALL),
+    Measure(
+        "stream", _stream_rows("stream"), ALL, Effort(5000, 7), Effort(1000, 3),
+        partial(_with_tools, "stream", _T.stream),
+    ),
+    Measure(
+        "astream", _stream_rows("astream"), ALL, Effort(5000, 7), Effort(1000, 3),
+        partial(_with_tools, "astream", _T.astream),
+    ),
     _timing(
         "stream_16", "`stream`, 16 events a packet, a chunk", "µs", _T.stream,
         (5000, 7), (1000, 2), PIPES, per_packet=16,
     ),
     _timing(
         "astream_16", "`astream`, 16 events a packet, a chunk", "µs", _T.astream,
-        (5000, 7), (1000, 2), PIPES, per_packet=16,
+        (5000, 7), None, PIPES, per_packet=16,
     ),
     _timing(
-        "stream_tools", "`stream`, 20 tools bound, a chunk", "µs", _T.stream,
-        (5000, 7), (1000, 3), MODELS, tools=20,
+        "stream_paced", "`stream`, an event each millisecond, a chunk", "µs", _T.stream,
+        (500, 5), None, PIPES, paced=True,
     ),
     _timing(
-        "astream_tools", "`astream`, 20 tools bound, a chunk", "µs", _T.astream,
-        (5000, 7), (1000, 2), MODELS, tools=20,
+        "astream_paced", "`astream`, an event each millisecond, a chunk", "µs", _T.astream,
+        (500, 5), None, PIPES, paced=True,
     ),
-    _timing("first_token", "first token, sync", "ms", _T.first_token, (50, 7), (15, 3)),
-    _timing("afirst_token", "first token, async", "ms", _T.afirst_token, (50, 7), (15, 3)),
+    _timing("first_token", "first token, sync", "ms", _T.first_token, (50, 7), (15, 2)),
+    _timing("afirst_token", "first token, async", "ms", _T.afirst_token, (50, 7), (15, 2)),
     _timing(
         "astream_once_1", "1 `astream` of 50 chunks", "ms", _T.astream_at_once,
-        (1, 15), (1, 5), ASYNC_PIPES,
+        (1, 15), (1, 3), ASYNC_PIPES,
     ),
     _timing(
         "astream_once_50", "50 `astream` at once", "ms", _T.astream_at_once,
@@ -163,11 +190,11 @@ MEASURES: tuple[Measure, ...] = (
         (50, 7), (50, 2),
     ),
     Measure(
-        "open_streams", _OPEN, ASYNC_PIPES, Effort(60, 3), Effort(60, 1),
+        "open_streams", _OPEN, ASYNC_PIPES, Effort(60, 3), None,
         memory.open_streams, fresh=True,
     ),
     Measure(
-        "growth", _GROWTH, ASYNC_PIPES, Effort(2000, 2), Effort(200, 1), memory.growth, fresh=True,
+        "growth", _GROWTH, ASYNC_PIPES, Effort(2000, 2), None, memory.growth, fresh=True,
     ),
 )  # fmt: skip
 ROWS = {row.name: row for measure in MEASURES for row in measure.rows}

@@ -1,7 +1,8 @@
 """The server of the benchmarks: pre-encoded answers, in a process of its own.
 
 The address says what is answered: `/c200-p16/…` streams 200 content chunks, 16 events a
-packet; `/c1-p1-h/…` holds the answer after its first event until `GET /release`.
+packet; `/c1-p1-h/…` holds the answer after its first event until `GET /release`;
+`/c1-p1-t/…` sends a packet each millisecond, as a model does that takes its time.
 `GET /stats` tells how many connections were made, are open, and served requests.
 
 Run as `python -m benchmarks.server`; it prints its port and ends with its standard input.
@@ -17,12 +18,14 @@ from dataclasses import dataclass, field
 
 from benchmarks import payload
 
-_SHAPE = re.compile(rb"^POST /c(\d+)-p(\d+)(-h)?(/\S*) ")
+_SHAPE = re.compile(rb"^POST /c(\d+)-p(\d+)(-[ht])?(/\S*) ")
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _ASKS_FOR_STREAM = re.compile(rb'"stream": *true')
 _ALWAYS_STREAMS = b"/chat-completions/"
 _BURST = 10
 """How many packets a connection sends before the others have their turn."""
+
+_PACE = 0.001
 
 
 @dataclass(slots=True)
@@ -89,17 +92,25 @@ class Connection(asyncio.Protocol):
             stats = head.startswith(b"GET /stats")
             self._transport.write(self._state.stats() if stats else self._state.release())
             return
-        count, per_packet, hold, path = int(shape[1]), int(shape[2]), shape[3], shape[4]
+        count, per_packet, manner, path = int(shape[1]), int(shape[2]), shape[3], shape[4]
         if not path.endswith(_ALWAYS_STREAMS) and not _ASKS_FOR_STREAM.search(body):
             self._transport.write(payload.document(count))
             return
         self._packets = iter(payload.packets(count, per_packet))
-        if hold:
+        if manner == b"-h":
             self._transport.write(next(self._packets))
             self._transport.write(next(self._packets))
             self._state.held.append(self)
+        elif manner == b"-t":
+            self._tick()
         else:
             self.pump()
+
+    def _tick(self) -> None:
+        packet = next(self._packets, None)
+        if packet is not None and not self._transport.is_closing():
+            self._transport.write(packet)
+            self._loop.call_later(_PACE, self._tick)
 
     def pump(self) -> None:
         """Send a burst of packets, each by its own call, as long as the peer keeps up."""

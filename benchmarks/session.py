@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, NamedTuple, Self
 
 from benchmarks.clock import Sample
 from benchmarks.measures import Effort, Measure
@@ -35,6 +35,14 @@ def _environment() -> dict[str, str]:
         if name.upper() not in _LEFT_OUT and not name.upper().startswith(_LEFT_OUT_PREFIXES)
     }
     return kept | {"PYTHONPATH": str(_ROOT), "PYTHONHASHSEED": "0"}
+
+
+class Failure(NamedTuple):
+    """What could not be measured, and why."""
+
+    target: str
+    measure: str
+    reason: str
 
 
 class _Process:
@@ -84,8 +92,7 @@ class Session:
         """Tell `say` what is going on."""
         self._say = say
         self._workers: dict[str, _Process] = {}
-        self._failed: dict[str, str] = {}
-        self.notes: list[str] = []
+        self.failures: list[Failure] = []
 
     def __enter__(self) -> Self:
         """Start the server."""
@@ -94,7 +101,10 @@ class Session:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         """End every process."""
         for process in (*self._workers.values(), self._server):
@@ -113,14 +123,13 @@ class Session:
         return rounds[-effort.rounds :]
 
     def _once(self, measure: Measure, effort: Effort, target: str) -> dict[str, Sample] | None:
-        if self._failed.get(target) == measure.name:
+        if any(f.target == target and f.measure == measure.name for f in self.failures):
             return None
         try:
             return self._samples(measure, effort, target)
         except TargetFailedError as error:
-            self._failed[target] = measure.name
             self._workers.pop(target, None)
-            self.notes.append(f"{TARGETS[target].title}, {measure.name}: {error}")
+            self.failures.append(Failure(target, measure.name, str(error)))
             return None
 
     def _samples(self, measure: Measure, effort: Effort, target: str) -> dict[str, Sample]:

@@ -18,6 +18,7 @@ class Spec:
         chunks: Content chunks in each answer.
         per_packet: Events in each packet.
         hold: Whether the answer waits after its first event.
+        paced: Whether a packet comes each millisecond, and not as fast as it can be read.
         streaming: Whether a peer that could ask for one JSON document asks for a stream.
         tools: How many tools are bound.
     """
@@ -26,14 +27,15 @@ class Spec:
     chunks: int = 1
     per_packet: int = 1
     hold: bool = False
+    paced: bool = False
     streaming: bool = True
     tools: int = 0
 
     @property
     def address(self) -> str:
         """Where the server answers in this shape."""
-        hold = "-h" if self.hold else ""
-        return f"{self.root}/c{self.chunks}-p{self.per_packet}{hold}"
+        manner = "-h" if self.hold else "-t" if self.paced else ""
+        return f"{self.root}/c{self.chunks}-p{self.per_packet}{manner}"
 
     @property
     def minitoolai_url(self) -> str:

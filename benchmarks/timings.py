@@ -37,18 +37,18 @@ def ainvoke(bench: Bench, size: int, *, chunks: int = 1, streaming: bool = True)
     return _sample(bench.run(calls()))
 
 
-def stream(bench: Bench, size: int, *, per_packet: int = 1, tools: int = 0) -> Sample:
+def stream(bench: Bench, size: int, **shape: Any) -> Sample:
     """Read one stream of `size` chunks; the times are per chunk."""
-    client = bench.client(chunks=size, per_packet=per_packet, tools=tools)
+    client = bench.client(chunks=size, **shape)
     gc.collect()
     with Stopwatch() as watch:
         answer = "".join(client.stream())
     return watch.per(size, _wrong([answer], size))
 
 
-def astream(bench: Bench, size: int, *, per_packet: int = 1, tools: int = 0) -> Sample:
+def astream(bench: Bench, size: int, **shape: Any) -> Sample:
     """Read one stream of `size` chunks; the times are per chunk."""
-    client = bench.client(chunks=size, per_packet=per_packet, tools=tools)
+    client = bench.client(chunks=size, **shape)
 
     async def read() -> Sample:
         gc.collect()
