@@ -1,0 +1,76 @@
+# Every target sets up what it needs; a Python 3.11 or newer is all that must be there.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint format docs build clean
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
+
+# Files compiled once start faster the second time.
+unexport PYTHONDONTWRITEBYTECODE
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\): .*## /\1	/p' Makefile | while IFS='	' read -r name text; do \
+		printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/.demo ## Stream an answer, look at a picture, draw one (no key needed)
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/.test ## Run unit and integration tests with branch coverage
+	@$(BIN)/python -m pytest -q --cov --cov-report=term
+
+lint: $(VENV)/.test $(VENV)/.lint ## Check style, types and the layers of imports
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy --no-error-summary .
+	@PYTHONPATH=. $(BIN)/lint-imports > $(VENV)/layers.txt || { cat $(VENV)/layers.txt; exit 1; }
+
+format: $(VENV)/.lint ## Sort imports, fix what can be fixed, format
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+
+docs: $(VENV)/.demo ## Write the tables of the documentation anew
+	@$(BIN)/python docs/generate.py
+
+build: $(VENV)/.build ## Build the sdist and the wheel into dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --outdir dist . > $(VENV)/build.txt 2>&1 || { cat $(VENV)/build.txt; exit 1; }
+	@ls dist/*
+
+clean: ## Remove the environment and everything built
+	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+		.pytest_cache .ruff_cache demo-output
+
+# --- Set-up: one stamp a group, anew whenever pyproject.toml changes ----------------
+
+$(VENV)/.made:
+	@python=''; \
+	for candidate in $(PYTHON) python3.13 python3.12 python3.11 python3 python; do \
+		if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+			> /dev/null 2>&1; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo 'make: no Python 3.11 or newer with venv found; install one, or name it: make PYTHON=/path/to/python' >&2; \
+		exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$("$$python" --version) ..." >&2; \
+	"$$python" -m venv --clear $(VENV)
+	@$(INSTALL) --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml
+	@$(INSTALL) -e '.[sandbox]' --group demo
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.made pyproject.toml
+	@$(INSTALL) -e '.[sandbox,aiohttp]' --group test --group standard-tests
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.made pyproject.toml
+	@$(INSTALL) --group lint
+	@touch $@
+
+$(VENV)/.build: $(VENV)/.made pyproject.toml
+	@$(INSTALL) --group build
+	@touch $@

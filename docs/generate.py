@@ -1,0 +1,164 @@
+"""Write the tables of the documentation from the contract.
+
+A page marks a table's place with `<!-- generated: NAME -->` and `<!-- end -->`; what stands
+between them is replaced. `python docs/generate.py` writes the pages, `--check` only says
+which ones are behind.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from langchain_minitoolai import contract
+
+ROOT = Path(__file__).parents[1]
+PLACE = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lay out a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def code(value: object) -> str:
+    """Set a value as code; a whole number without its point."""
+    number = isinstance(value, float) and value == int(value)
+    return f"`{int(value) if number else value}`"  # type: ignore[call-overload]
+
+
+def values(limits: contract.Range) -> str:
+    """Say a range in words."""
+    return f"{code(limits.minimum)} to {code(limits.maximum)}"
+
+
+def chat_models() -> str:
+    """The chat models: what they see, how much they read and write, what they cost."""
+    header = (
+        "Model",
+        "Image input",
+        "Reads, tokens",
+        "Writes, tokens",
+        "Input, USD per 1M tokens",
+        "Output, USD per 1M tokens",
+    )
+    rows = [
+        (
+            code(model),
+            "yes" if model in contract.VISION_MODELS else "no",
+            f"{contract.TOKEN_LIMITS[model].input:,}",
+            f"{contract.TOKEN_LIMITS[model].output:,}",
+            f"{contract.CHAT_PRICES[model].input:.2f}",
+            f"{contract.CHAT_PRICES[model].output:.2f}",
+        )
+        for model in contract.CHAT_MODELS
+    ]
+    return table(header, rows)
+
+
+def chat_parameters() -> str:
+    """What a chat request may say, and what the service takes when it does not."""
+    rows = [
+        ("`model`", ", ".join(map(code, contract.CHAT_MODELS)), code(contract.DEFAULT_CHAT_MODEL)),
+        (
+            "`temperature`",
+            values(contract.TEMPERATURE),
+            f"the service's {code(contract.TEMPERATURE.default)}",
+        ),
+        (
+            "`max_tokens`",
+            "at least `1`",
+            f"the service's {code(contract.DEFAULT_MAX_COMPLETION_TOKENS)}",
+        ),
+    ]
+    return table(("Parameter", "Values", "Default"), rows)
+
+
+def input_images() -> str:
+    """The pictures that a chat model looks at."""
+    rows = [
+        ("Models", ", ".join(map(code, contract.VISION_MODELS))),
+        ("Types", ", ".join(map(code, contract.INPUT_IMAGE_TYPES))),
+        ("`detail`", ", ".join(map(code, contract.IMAGE_DETAILS))),
+    ]
+    return table(("Pictures", "Values"), rows)
+
+
+def image_parameters() -> str:
+    """What a picture can be asked for with."""
+    size = (values(contract.IMAGE_SIZE) + " pixels", code(contract.IMAGE_SIZE.default))
+    rows = [
+        ("`prompt`", "`prompt`", "text, not empty", "required"),
+        ("`negative_prompt`", "`negativePrompt`", "text", "none"),
+        (
+            "`model`",
+            "`model`",
+            f"one of {len(contract.IMAGE_MODELS)} models",
+            code(contract.DEFAULT_IMAGE_MODEL),
+        ),
+        ("`width`", "`width`", *size),
+        ("`height`", "`height`", *size),
+        ("`steps`", "`steps`", values(contract.STEPS), code(contract.STEPS.default)),
+        ("`cfg_scale`", "`cfgScale`", values(contract.CFG_SCALE), code(contract.CFG_SCALE.default)),
+        (
+            "`scheduler`",
+            "`scheduler`",
+            f"one of {len(contract.SCHEDULERS)} schedulers",
+            code(contract.DEFAULT_SCHEDULER),
+        ),
+    ]
+    return table(("Argument", "Sent as", "Values", "Default"), rows)
+
+
+def image_names() -> str:
+    """The image models and schedulers by name, and what a picture costs."""
+    rows = [
+        ("Models", ", ".join(map(code, contract.IMAGE_MODELS))),
+        ("Schedulers", ", ".join(map(code, contract.SCHEDULERS))),
+        ("Price", f"USD {contract.IMAGE_PRICE} a picture, whatever the model"),
+    ]
+    return table(("What", "Names"), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "chat-models": chat_models,
+    "chat-parameters": chat_parameters,
+    "input-images": input_images,
+    "image-parameters": image_parameters,
+    "image-names": image_names,
+}
+
+
+def render(page: str) -> str:
+    """Give the page with every table anew.
+
+    Raises:
+        KeyError: For a place whose name is no table's.
+    """
+    return PLACE.sub(lambda m: f"{m[1]}{TABLES[m['name']]()}{m[3]}", page)
+
+
+def pages() -> list[Path]:
+    """List the pages that may hold tables."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the pages that are behind, or with `--check` name them."""
+    check = "--check" in arguments
+    behind = 0
+    for page in pages():
+        old = page.read_text(encoding="utf-8")
+        new = render(old)
+        if new == old:
+            continue
+        behind += 1
+        print(f"{page.relative_to(ROOT)}: {'behind the contract' if check else 'written'}")
+        if not check:
+            page.write_text(new, encoding="utf-8")
+    return 1 if check and behind else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
