@@ -20,7 +20,9 @@ class Call:
         timeout: Seconds without progress before the call is given up.
         deadline: When the whole call must be over, on the shell's clock.
         authorized: Whether the API key goes along.
-        reads: `"body"` reads a bounded body and closes; `"stream"` hands a 200 over open.
+        fresh: Whether it must not go over a connection that was used before.
+        reads: What a success gives: `"body"` its bytes, `"answer"` the whole chat answer,
+            `"stream"` the answer still open. Any other status gives its bytes.
     """
 
     path: str
@@ -28,7 +30,8 @@ class Call:
     timeout: float = 60.0
     deadline: float | None = None
     authorized: bool = True
-    reads: Literal["body", "stream"] = "body"
+    fresh: bool = False
+    reads: Literal["body", "answer", "stream"] = "body"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +42,14 @@ class Reply:
         status: The HTTP status.
         headers: By lower-case name.
         body: The body, at most a few MiB of it, decoded, and without our key. Empty when
-            the answer is handed over open.
-        stream: The open answer, for the shell that made it.
+            the answer is read as a chat answer.
+        answer: The whole chat answer (`_answers.Answer`), or the open one.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
-    stream: Any = None
+    answer: Any = None
 
 
 @dataclass(frozen=True, slots=True)

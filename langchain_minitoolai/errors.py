@@ -12,6 +12,7 @@
     ├── RateLimitError              429
     ├── ServiceError                5xx, or an error told inside an answer
     │   └── InvalidResponseError    an answer that is none: a page, junk, nothing
+    │       └── GarbledStreamError  an event of the stream can't be read
     ├── APIConnectionError          no connection, or it broke
     │   └── StreamInterruptedError  the answer ended before it was complete
     ├── APITimeoutError             connected, but no progress
@@ -156,8 +157,18 @@ class InvalidResponseError(ServiceError):
     """The service's answer can't be read: a page, junk, or nothing at all."""
 
 
+class GarbledStreamError(InvalidResponseError):
+    """An event of the stream can't be read."""
+
+
 class APIConnectionError(MiniToolAIError, ModelConnectionError):
-    """The service could not be reached, or the connection broke."""
+    """The service could not be reached, or the connection broke.
+
+    Attributes:
+        stale: A connection kept from an earlier call dropped before the first byte.
+    """
+
+    stale = False
 
 
 class StreamInterruptedError(APIConnectionError):

@@ -1,0 +1,196 @@
+"""The service's chat answer: bytes to pieces, and whether it is complete."""
+
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from pydantic_core import from_json
+
+from langchain_minitoolai import errors
+from langchain_minitoolai._failures import MAX_DOCUMENT, MAX_PAGE, body_words, told_error
+from langchain_minitoolai._sse import DONE, Event, EventDecoder, EventTooLargeError
+
+Piece: TypeAlias = str | list[dict[str, Any]]
+"""A piece of the answer: text, or OpenAI's `tool_calls` deltas."""
+
+_INFO: Final = ("id", "model", "system_fingerprint", "service_tier", "created")
+_BLANK: Final = b"\xef\xbb\xbf \t\r\n"  # a BOM and white space
+
+
+class Answer(NamedTuple):
+    """A whole answer: its pieces in order, and the reader that knows the rest."""
+
+    pieces: list[Piece]
+    reader: "AnswerReader"
+
+
+class AnswerReader:
+    """Reads one chat answer, whatever form it comes in, and knows whether it is complete.
+
+    Attributes:
+        info: `id`, `model`, `system_fingerprint`, `service_tier`, `created`, as first told.
+        finish_reason: The service's word for why the answer ended.
+        usage: The service's token counts.
+        done: `[DONE]` was seen: nothing more will come.
+        events: How many data events were read; only these are progress.
+    """
+
+    def __init__(self, secret: str = "") -> None:
+        """Start before the first byte.
+
+        Args:
+            secret: The API key, to be kept out of errors.
+        """
+        self.info: dict[str, Any] = {}
+        self.finish_reason: str | None = None
+        self.usage: dict[str, Any] | None = None
+        self.done = False
+        self.events = 0
+        self._secret = secret
+        self._answered = False
+        self._decoder = EventDecoder()
+        self._head = b""
+        self._document: bytearray | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer's end was seen."""
+        return self.done or self.finish_reason is not None
+
+    def feed(self, block: bytes) -> list[Piece]:
+        """Take the next bytes of the body.
+
+        Args:
+            block: Any number of bytes, cut anywhere.
+
+        Returns:
+            The pieces of the answer that these bytes complete.
+
+        Raises:
+            MiniToolAIError: If the service tells of an error, or the bytes are no answer.
+        """
+        if self.done:
+            return []
+        if self._document is not None:
+            self._document += block
+            self._check_document(self._document)
+            return []
+        if not self.events and len(self._head) < errors.MAX_MESSAGE:
+            before, self._head = self._head, self._head + block[: errors.MAX_MESSAGE]
+            if self._head.lstrip(_BLANK)[:1] in (b"{", b"<"):
+                self._document = bytearray(before + block)
+                self._check_document(self._document)
+                return []
+        try:
+            events = self._decoder.feed(block)
+        except EventTooLargeError as error:
+            message = f"the service sent {error}"
+            raise errors.InvalidResponseError(message, status_code=200) from None
+        return self._read(events)
+
+    def end(self) -> list[Piece]:
+        """Take the end of the body.
+
+        Returns:
+            The pieces that only the end completes.
+
+        Raises:
+            MiniToolAIError: If the answer is incomplete, or was none.
+        """
+        if self._document is not None:
+            return self._read_document(bytes(self._document))
+        pieces = self._read(self._decoder.end())
+        if not self.complete:
+            raise self._cut()
+        if not self._answered:
+            raise errors.GarbledStreamError("the service sent an empty answer", status_code=200)
+        return pieces
+
+    def _cut(self) -> errors.MiniToolAIError:
+        words = self._head.decode("utf-8", "replace")
+        if self.events or not words.strip() or words.lstrip().startswith((":", "data", "event")):
+            message = "the answer ended before it was complete"
+            return errors.StreamInterruptedError(message, status_code=200)
+        message = f"the answer is no event stream: {errors.tidy(words, self._secret)}"
+        return errors.InvalidResponseError(message, status_code=200)
+
+    def _check_document(self, document: bytearray) -> None:
+        page = document[: errors.MAX_MESSAGE].lstrip(_BLANK)[:1] == b"<"
+        if page and len(document) > MAX_PAGE:
+            raise self._page(bytes(document[:MAX_PAGE]))
+        if len(document) > MAX_DOCUMENT:
+            message = f"the service sent a JSON answer of more than {MAX_DOCUMENT} bytes"
+            raise errors.InvalidResponseError(message, status_code=200)
+
+    def _page(self, body: bytes) -> errors.MiniToolAIError:
+        words = body_words(body, self._secret)
+        message = f"the service answered with a page instead of an answer: {words}"
+        return errors.InvalidResponseError(message, status_code=200)
+
+    def _read(self, events: list[Event]) -> list[Piece]:
+        pieces: list[Piece] = []
+        for data, name in events:
+            if data == DONE or data.strip() == DONE:
+                self.done = True
+                break
+            self.events += 1
+            chunk = self._parse(data)
+            if name == b"error" or "error" in chunk or "status" in chunk:
+                self._raise_told(chunk, name)
+            if not self.info:
+                self.info = {key: chunk[key] for key in _INFO if chunk.get(key) is not None}
+            usage = chunk.get("usage")
+            if isinstance(usage, dict):
+                self.usage = usage
+            choices = chunk.get("choices")
+            if choices and isinstance(choices, list) and isinstance(choices[0], dict):
+                self._read_choice(choices[0], "delta", pieces)
+        return pieces
+
+    def _parse(self, data: bytes) -> dict[str, Any]:
+        try:
+            chunk = from_json(data)
+        except ValueError:
+            try:
+                chunk = from_json(data.decode("utf-8", "replace"))
+            except ValueError:
+                chunk = None
+        if not isinstance(chunk, dict):
+            words = errors.tidy(data[:4096].decode("utf-8", "replace"), self._secret)
+            message = f"the stream holds an event that can't be read: {words}"
+            raise errors.GarbledStreamError(message, status_code=200)
+        return chunk
+
+    def _read_choice(self, choice: dict[str, Any], key: str, pieces: list[Piece]) -> None:
+        self._answered = True
+        delta = choice.get(key)
+        if isinstance(delta, dict):
+            content = delta.get("content") or delta.get("refusal")
+            if content and isinstance(content, str):
+                pieces.append(content)
+            calls = delta.get("tool_calls")
+            if calls and isinstance(calls, list):
+                pieces.append([call for call in calls if isinstance(call, dict)])
+        reason = choice.get("finish_reason")
+        if reason:
+            self.finish_reason = str(reason)
+
+    def _read_document(self, body: bytes) -> list[Piece]:
+        if body.lstrip(_BLANK)[:1] == b"<":
+            raise self._page(body)
+        document = self._parse(body.removeprefix(b"\xef\xbb\xbf"))
+        self._raise_told(document, b"")
+        choices = document.get("choices")
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            words = body_words(body, self._secret)
+            message = f"the service's answer holds no choice: {words}"
+            raise errors.InvalidResponseError(message, status_code=200)
+        pieces: list[Piece] = []
+        self.info = {key: document[key] for key in _INFO if document.get(key) is not None}
+        usage = document.get("usage")
+        self.usage = usage if isinstance(usage, dict) else None
+        self._read_choice(choices[0], "message", pieces)
+        self.done = True  # a document that parses is whole
+        return pieces
+
+    def _raise_told(self, chunk: dict[str, Any], name: bytes) -> None:
+        if name == b"error" or chunk.get("error") or chunk.get("status") in ("error", "failed"):
+            raise told_error(chunk, secret=self._secret)

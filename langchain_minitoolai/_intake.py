@@ -1,0 +1,144 @@
+"""What is done with each block of a body, whoever reads it: decode, bound, watch the time."""
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from langchain_minitoolai import errors
+from langchain_minitoolai._answers import AnswerReader, Piece
+from langchain_minitoolai._budget import Budget
+from langchain_minitoolai._failures import MAX_DOCUMENT, MAX_PAGE
+
+ENDING: Final = 5.0
+"""Seconds to wait for what may follow the finish reason: the usage, and `[DONE]`."""
+_STEP: Final = 64 * 1024
+"""The most bytes that one step of decompression gives."""
+
+
+class Decoder:
+    """Undoes the compression that was not asked for, in bounded steps."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        """Choose by the reply's headers.
+
+        Raises:
+            InvalidResponseError: If the encoding is none that can be undone.
+        """
+        encoding = headers.get("content-encoding", "").strip().lower()
+        if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+            message = errors.tidy(
+                f"the service sent a content encoding nobody asked for: {encoding}"
+            )
+            raise errors.InvalidResponseError(message)
+        self._zlib = zlib.decompressobj(47) if encoding not in ("", "identity") else None
+
+    def __call__(self, block: bytes) -> Iterable[bytes]:
+        """Give the block's content, in steps of at most 64 KiB if it was compressed."""
+        return (block,) if self._zlib is None else self._inflate(self._zlib, block)
+
+    def _inflate(self, inflater: "zlib._Decompress", block: bytes) -> Iterator[bytes]:
+        while block and not inflater.eof:
+            try:
+                yield inflater.decompress(block, _STEP)
+            except zlib.error:
+                message = "the service sent a compressed answer that can't be read"
+                raise errors.GarbledStreamError(message, status_code=200) from None
+            block = inflater.unconsumed_tail
+
+
+class AnswerIntake:
+    """Takes a chat answer's body block by block.
+
+    Attributes:
+        reader: What was read so far.
+    """
+
+    def __init__(self, headers: Mapping[str, str], budget: Budget, secret: str = "") -> None:
+        """Start before the first block.
+
+        Args:
+            headers: Of the reply, by lower-case name.
+            budget: The time of this exchange.
+            secret: The API key, to be kept out of errors.
+        """
+        self.reader = AnswerReader(secret)
+        self._decode = Decoder(headers)
+        self._budget = budget
+
+    def feed(self, raw: bytes) -> list[Piece]:
+        """Take a block; only an event in it counts as progress.
+
+        Raises:
+            MiniToolAIError: As `AnswerReader.feed`; or if the time is up.
+        """
+        reader = self.reader
+        before = reader.events
+        pieces: list[Piece] = []
+        for block in self._decode(raw):
+            pieces += reader.feed(block)
+            if reader.done:
+                return pieces
+            self._watch(progress=reader.events > before)
+        return pieces
+
+    def _watch(self, *, progress: bool) -> None:
+        if not progress:
+            self._budget.check()
+        elif self.reader.finish_reason is None:
+            self._budget.progress()
+        else:
+            self._budget.shorten(ENDING)
+
+    def end(self, failure: errors.MiniToolAIError | None) -> list[Piece]:
+        """Take the end of the body.
+
+        Args:
+            failure: What ended it, if not the service; of no interest if the answer is whole.
+
+        Raises:
+            MiniToolAIError: If the answer is not whole.
+        """
+        if failure is not None and not self.reader.complete:
+            raise failure
+        return self.reader.end()
+
+
+class BodyIntake:
+    """Takes a body that is wanted in one piece, up to a bound.
+
+    Attributes:
+        full: No more is wanted.
+    """
+
+    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+        """Start before the first block."""
+        self.full = False
+        self._success = status < 300
+        self._bound = MAX_DOCUMENT if self._success else MAX_PAGE
+        self._decode = Decoder(headers)
+        self._body = bytearray()
+
+    def feed(self, raw: bytes) -> None:
+        """Take a block.
+
+        Raises:
+            InvalidResponseError: If a success outgrows its bound; an error's body is cut.
+        """
+        for block in self._decode(raw):
+            self._body += block
+            if len(self._body) > self._bound:
+                if self._success:
+                    message = f"the service sent an answer of more than {self._bound} bytes"
+                    raise errors.InvalidResponseError(message, status_code=200)
+                self.full = True
+                return
+
+    def end(self, failure: errors.MiniToolAIError | None) -> bytes:
+        """Give the body; that of an error even if it broke off.
+
+        Raises:
+            MiniToolAIError: If a success broke off.
+        """
+        if failure is not None and self._success:
+            raise failure
+        return bytes(self._body[: self._bound])

@@ -1,0 +1,173 @@
+"""Below httpx's surface: how clients are made, how time reaches their sockets, what fails."""
+
+import ssl
+from functools import lru_cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+import httpx
+
+from langchain_minitoolai import errors
+from langchain_minitoolai._budget import Budget
+
+WIRE_FAILURES: Final = (httpx.TransportError, OSError)
+"""What a request can die of; the built-in `TimeoutError` is an `OSError`."""
+
+_C = TypeVar("_C", httpx.Client, httpx.AsyncClient)
+
+
+class Route(NamedTuple):
+    """A way of connecting: all that decides which connections can be shared."""
+
+    proxy: str | None = None
+    verify: bool | str = True
+
+
+def make_client(route: Route, *, keep: int) -> httpx.Client:
+    """Make a sync client.
+
+    Args:
+        route: How to connect.
+        keep: The most idle connections to keep.
+    """
+    return _take_over(httpx.Client(**_options(route, keep)), _Backend)
+
+
+def make_async_client(route: Route, *, keep: int) -> httpx.AsyncClient:
+    """Make an async client; see `make_client`."""
+    return _take_over(httpx.AsyncClient(**_options(route, keep)), _AsyncBackend)
+
+
+@lru_cache(maxsize=8)
+def ssl_context(verify: bool | str) -> ssl.SSLContext:  # noqa: FBT001 - as httpx has it
+    """Make the TLS context, once: reading the certificates is most of a client's cost."""
+    if isinstance(verify, str):
+        place = "capath" if Path(verify).is_dir() else "cafile"
+        return ssl.create_default_context(**{place: verify})
+    return httpx.create_ssl_context(verify=verify)
+
+
+def failure_of(
+    caught: Exception, budget: Budget, *, answering: bool = False
+) -> errors.MiniToolAIError:
+    """Say in our terms what a request died of.
+
+    Args:
+        caught: One of `WIRE_FAILURES`; nothing of it is kept.
+        budget: The exchange's time.
+        answering: Whether the reply's headers had come.
+    """
+    if answering:
+        if isinstance(caught, TimeoutError | httpx.TimeoutException):
+            return errors.APITimeoutError(budget.reason())
+        return errors.StreamInterruptedError("the connection broke before the answer was complete")
+    unsent = isinstance(caught, _UNSENT) or budget.connecting
+    if isinstance(caught, TimeoutError | httpx.TimeoutException) and not unsent:
+        return errors.APITimeoutError(budget.reason())
+    if not unsent:
+        failure = errors.APIConnectionError("the connection broke before the service answered")
+        failure.stale = not budget.fresh
+        return failure
+    words = errors.tidy(str(caught)) or "no connection in the time allowed"
+    failure = errors.APIConnectionError(f"can't connect to the service: {words}")
+    failure.maybe_sent = False
+    if "CERTIFICATE_VERIFY_FAILED" in words or isinstance(caught, httpx.LocalProtocolError):
+        failure.is_retryable = False
+    return failure
+
+
+_UNSENT: Final = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+
+
+def _options(route: Route, keep: int) -> dict[str, Any]:
+    return {
+        "verify": ssl_context(route.verify),
+        "proxy": route.proxy,
+        "limits": httpx.Limits(max_connections=None, max_keepalive_connections=keep),
+        # Cookies would tie one user's call to another's.
+        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+    }
+
+
+def _take_over(client: _C, backend: type["_Backend"]) -> _C:
+    """Put our backend under a client; the one place that touches private attributes."""
+    for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001
+        if transport is not None:
+            pool = transport._pool  # type: ignore[union-attr]  # noqa: SLF001
+            pool._network_backend = backend(pool._network_backend)  # noqa: SLF001
+    return client
+
+
+class _Stream:
+    """A connection whose reads and writes take the time their exchange has left.
+
+    httpcore hands the values of a request's `timeout` extension down to its network backend
+    as they are, so a `Budget` arrives here in place of a number.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: Any = None) -> Any:
+        return self._inner.read(max_bytes, timeout.left())
+
+    def write(self, buffer: bytes, timeout: Any = None) -> Any:
+        return self._inner.write(buffer, timeout.left())
+
+    def start_tls(self, ssl_context: Any, server_hostname: Any = None, timeout: Any = None) -> Any:
+        stream = self._inner.start_tls(ssl_context, server_hostname, timeout.to_connect())
+        timeout.connected()
+        return _Stream(stream)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+class _Backend:
+    """httpcore's network backend, with a `Budget` where it expects a number."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def connect_tcp(self, host: str, port: int, timeout: Any = None, **options: Any) -> Any:
+        stream = self._inner.connect_tcp(host, port, timeout.to_connect(), **options)
+        timeout.connected()
+        return _Stream(stream)
+
+
+class _AsyncStream(_Stream):
+    """The async twin: a watchdog bounds the time, so reads need no timer of their own."""
+
+    async def read(self, max_bytes: int, timeout: Any = None) -> Any:
+        return await self._inner.read(max_bytes)
+
+    async def write(self, buffer: bytes, timeout: Any = None) -> Any:
+        return await self._inner.write(buffer)
+
+    async def start_tls(
+        self, ssl_context: Any, server_hostname: Any = None, timeout: Any = None
+    ) -> Any:
+        stream = await self._inner.start_tls(ssl_context, server_hostname, timeout.to_connect())
+        timeout.connected()
+        return _AsyncStream(stream)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class _AsyncBackend(_Backend):
+    async def connect_tcp(self, host: str, port: int, timeout: Any = None, **options: Any) -> Any:
+        stream = await self._inner.connect_tcp(host, port, timeout.to_connect(), **options)
+        timeout.connected()
+        return _AsyncStream(stream)
