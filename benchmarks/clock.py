@@ -1,9 +1,9 @@
 """Stopwatch and memory readings, of this process alone."""
 
 import gc
-import os
 import resource
 import time
+from pathlib import Path
 from typing import Self
 
 Sample = dict[str, float]
@@ -37,8 +37,7 @@ class Stopwatch:
 
 def resident_kib() -> float:
     """Give the resident memory of this process."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        pages = int(file.read().split()[1])
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     return pages * resource.getpagesize() / 1024
 
 
@@ -51,7 +50,7 @@ def live_objects() -> int:
 
 def open_files() -> int:
     """Give the number of open file descriptors, sockets among them."""
-    return len(os.listdir("/proc/self/fd"))
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def allow_many_files() -> None:

@@ -9,7 +9,7 @@ import time
 
 
 def _resident_kib() -> float:
-    with open("/proc/self/statm", encoding="ascii") as file:
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - no pathlib yet
         return int(file.read().split()[1]) * 4.0
 
 

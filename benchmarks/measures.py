@@ -62,7 +62,8 @@ class Measure:
 
     def samples(self, bench: Bench, size: int) -> dict[str, Sample]:
         """Run once and give the samples by row."""
-        assert self.run is not None
+        if self.run is None:
+            raise ValueError(f"{self.name} needs fresh interpreters")
         got: dict[str, Any] = self.run(bench, size)
         return got if len(self.rows) > 1 else {self.rows[0].name: got}
 
@@ -71,7 +72,7 @@ class Measure:
         return self.quick if quick else self.full
 
 
-def _timing(  # noqa: PLR0913 - a table's columns
+def _timing(
     name: str,
     title: str,
     unit: str,

@@ -13,7 +13,7 @@ SNAPSHOT = "gpt-4o-mini-2024-07-18"
 CREATED = 1_735_689_600
 _TOKENS = (
     "The", " harbour", " lies", " quiet", ",", " and", " the", " boats", " turn", " with",
-    " the", " tide", ":", " nine", " of", " them", ",", " \"Brisa\"", " the", " eldest", ".",
+    " the", " tide", ":", " nine", " of", " them", ",", ' "Brisa"', " the", " eldest", ".",
     "\n", "Gulls", " cry", " over", " the", " fjærsteiner", " at", " 6", "°", ".",
 )  # fmt: skip
 

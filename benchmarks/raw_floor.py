@@ -101,7 +101,7 @@ class RawFloor:
 
     async def _aconnect(self) -> socket.socket:
         connection = socket.socket()
-        connection.setblocking(False)
+        connection.settimeout(0)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await asyncio.get_running_loop().sock_connect(connection, self._address)
         return connection

@@ -116,7 +116,7 @@ def _goals(data: Mapping[str, Any]) -> str:
         if got is not None:
             met = "yes" if got <= goal["at_most"] else "no"
             lines.append(_line([goal["goal"], _number(goal["at_most"]), _number(got), met]))
-    return "\n".join(lines) if len(lines) > 2 else ""  # noqa: PLR2004 - the head's two lines
+    return "\n".join(lines) if len(lines) > 2 else ""
 
 
 def _cell(figures: Mapping[str, Any] | None, field: str) -> str:
@@ -130,7 +130,7 @@ def _number(value: float) -> str:
     """Show three digits that count."""
     if value == 0:
         return "0"
-    if abs(value) >= 100:  # noqa: PLR2004 - from here on no decimals
+    if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 

@@ -13,10 +13,13 @@ import json
 import re
 import resource
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
 
 from benchmarks import payload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _SHAPE = re.compile(rb"^POST /c(\d+)-p(\d+)(-[ht])?(/\S*) ")
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
@@ -64,9 +67,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport; write nothing ahead of what the peer has read."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=0)
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=0)
         self._state.made += 1
         self._state.open += 1
 

@@ -1,5 +1,6 @@
 """The parent's side: one server, one process a target, rounds interleaved."""
 
+import contextlib
 import json
 import os
 import select
@@ -8,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self, cast
 
 from benchmarks.clock import Sample
 from benchmarks.measures import Effort, Measure
@@ -48,23 +49,23 @@ class Failure(NamedTuple):
 class _Process:
     def __init__(self, *arguments: str) -> None:
         command = [sys.executable, *arguments]
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
+        self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment()
         )
+        self._in = cast("IO[str]", self._process.stdin)
+        self._out = cast("IO[str]", self._process.stdout)
 
     def line(self) -> str:
-        out = _pipe(self._process.stdout)
-        ready, _, _ = select.select([out], [], [], _PATIENCE)
-        line = out.readline() if ready else ""
+        ready, _, _ = select.select([self._out], [], [], _PATIENCE)
+        line = self._out.readline() if ready else ""
         if not line:
             self.end()
             raise TargetFailedError("no answer" if not ready else "the process ended")
         return line
 
     def order(self, **order: Any) -> dict[str, Sample]:
-        pipe = _pipe(self._process.stdin)
-        pipe.write(json.dumps(order) + "\n")
-        pipe.flush()
+        self._in.write(json.dumps(order) + "\n")
+        self._in.flush()
         answer = json.loads(self.line())
         if "error" in answer:
             raise TargetFailedError(answer["error"])
@@ -72,17 +73,13 @@ class _Process:
         return samples
 
     def end(self) -> None:
-        _pipe(self._process.stdin).close()
+        with contextlib.suppress(BrokenPipeError):
+            self._in.close()
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-
-def _pipe(pipe: IO[str] | None) -> IO[str]:
-    assert pipe is not None
-    return pipe
 
 
 class Session:
@@ -151,7 +148,7 @@ class Session:
     def _cold(self, target: str, next_models: int) -> dict[str, Sample]:
         statement = TARGETS[target].imported
         arguments = ("-m", "benchmarks.cold", target, self._root, statement, str(next_models))
-        done = subprocess.run(  # noqa: S603 - our own interpreter and modules
+        done = subprocess.run(
             [sys.executable, *arguments],
             capture_output=True, text=True, env=_environment(), timeout=_PATIENCE, check=False,
         )  # fmt: skip

@@ -1,0 +1,45 @@
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.measures import MEASURES, Effort
+from benchmarks.session import Session
+
+NAMED = {measure.name: measure for measure in MEASURES}
+SIZES = {
+    "invoke_1": 2,
+    "ainvoke_200": 1,
+    "stream": 40,
+    "astream_16": 40,
+    "astream_paced": 5,
+    "afirst_token": 2,
+    "astream_once_50": 3,
+    "batch": 3,
+    "open_streams": 3,
+    "growth": 8,
+}
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[Session]:
+    with Session() as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_floors_give_the_right_answers_in_every_kind_of_measure(
+    session: Session, name: str
+) -> None:
+    floors = [target for target in ("raw", "httpx", "core") if target in NAMED[name].targets]
+    (only,) = session.measure(NAMED[name], Effort(SIZES[name], 1), floors)
+    assert session.failures == []
+    assert set(only) == set(floors)
+    for rows in only.values():
+        assert all(sample.get("wrong", 0) == 0 for sample in rows.values())
+
+
+def test_a_target_that_fails_is_told_and_the_others_go_on(session: Session) -> None:
+    broken = Effort(-1, 1)
+    (only,) = session.measure(NAMED["stream_16"], broken, ["raw"])
+    assert only == {}
+    assert session.failures.pop().target == "raw"
