@@ -27,6 +27,8 @@ class _Parser:
 
     def feed(self, data: bytes) -> list[str]:
         """Give the contents that `data` completes."""
+        if not data or data.startswith(b"HTTP/1.1 4"):
+            raise ConnectionError("no answer")
         *lines, self._rest = (self._rest + data).split(b"\n")
         contents = []
         for line in lines:

@@ -91,8 +91,7 @@ class Connection(asyncio.Protocol):
         self._state.requests += 1
         shape = _SHAPE.match(head)
         if shape is None:
-            stats = head.startswith(b"GET /stats")
-            self._transport.write(self._state.stats() if stats else self._state.release())
+            self._transport.write(self._told(head))
             return
         count, per_packet, manner, path = int(shape[1]), int(shape[2]), shape[3], shape[4]
         if not path.endswith(_ALWAYS_STREAMS) and not _ASKS_FOR_STREAM.search(body):
@@ -107,6 +106,13 @@ class Connection(asyncio.Protocol):
             self._tick()
         else:
             self.pump()
+
+    def _told(self, head: bytes) -> bytes:
+        if head.startswith(b"GET /stats"):
+            return self._state.stats()
+        if head.startswith(b"GET /release"):
+            return self._state.release()
+        return b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
     def _tick(self) -> None:
         packet = next(self._packets, None)
