@@ -1,0 +1,177 @@
+"""What the model and the tool share: key, address, times, retries, and lazy clients."""
+
+import os
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from langchain_core.utils.utils import from_env
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator
+
+from langchain_minitoolai import contract
+from langchain_minitoolai._async_client import AsyncClient
+from langchain_minitoolai._client import Client
+from langchain_minitoolai._clients import network
+from langchain_minitoolai._network import Route
+from langchain_minitoolai.errors import MissingAPIKeyError
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, a header's name
+_PROXIES = ("http", "https", "socks5", "socks5h")
+
+
+def _key_from_environment() -> SecretStr:
+    if key := os.environ.get(contract.API_KEY_VARIABLE):
+        return SecretStr(key)
+    raise MissingAPIKeyError(
+        f"No API key: pass api_key=… or set {contract.API_KEY_VARIABLE}. "
+        "To try without one, start the sandbox: python -m langchain_minitoolai.sandbox"
+    )
+
+
+class Connection(BaseModel):
+    """The fields that say how to reach the service; nothing is opened before the first call."""
+
+    model_config = ConfigDict(
+        populate_by_name=True, hide_input_in_errors=True, validate_default=True
+    )
+
+    minitoolai_api_key: SecretStr = Field(alias="api_key", default_factory=_key_from_environment)
+    """The API key; from `MINITOOLAI_API_KEY` if not given."""
+
+    minitoolai_api_base: str = Field(
+        alias="base_url",
+        default_factory=from_env(contract.API_BASE_VARIABLE, default=contract.API_BASE),
+    )
+    """The service's address, ending in `/api`; from `MINITOOLAI_API_BASE` if not given."""
+
+    timeout: float = Field(default=60.0, gt=0, allow_inf_nan=False)
+    """Seconds without progress before a request is given up."""
+
+    max_retries: int = Field(default=2, ge=0)
+    """Attempts after the first; 0 means one attempt."""
+
+    default_headers: dict[str, SecretStr] | None = Field(default=None, exclude=True)
+    """Headers for every request; their values are kept as secrets."""
+
+    proxy: SecretStr | None = Field(default=None, exclude=True)
+    """A proxy's address, `http`, `https` or `socks5`; if not given, the environment's."""
+
+    verify: bool | str = True
+    """Whether to verify TLS certificates, or the path of those to trust."""
+
+    _shells: "_Shells" = PrivateAttr(default_factory=lambda: _Shells())
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        """The fields that never leave as they are, and where they are read from."""
+        return {"minitoolai_api_key": contract.API_KEY_VARIABLE}
+
+    @field_validator("minitoolai_api_key")
+    @classmethod
+    def _check_key(cls, key: SecretStr) -> SecretStr:
+        text = key.get_secret_value().strip()
+        if not text or not text.isascii() or not text.isprintable():
+            raise ValueError("api_key holds nothing, or characters that no key has")
+        return SecretStr(text)
+
+    @field_validator("minitoolai_api_base")
+    @classmethod
+    def _check_base(cls, base: str) -> str:
+        return check_base(base)
+
+    @field_validator("default_headers")
+    @classmethod
+    def _check_headers(cls, headers: dict[str, SecretStr] | None) -> dict[str, SecretStr] | None:
+        for name, value in (headers or {}).items():
+            text = value.get_secret_value()
+            if not _TOKEN.fullmatch(name) or not text.isascii() or not text.isprintable():
+                raise ValueError(f"default_headers: {name!r} is no header that can be sent")
+        return headers
+
+    @field_validator("proxy")
+    @classmethod
+    def _check_proxy(cls, proxy: SecretStr | None) -> SecretStr | None:
+        if proxy is not None:
+            parts = urlsplit(proxy.get_secret_value())
+            if parts.scheme not in _PROXIES or not parts.hostname:
+                allowed = ", ".join(f"{scheme}://host:port" for scheme in _PROXIES)
+                raise ValueError(f"proxy is no address of a proxy; allowed: {allowed}")
+        return proxy
+
+    def _client(self) -> Client:
+        return self._shells.get(self)[0]
+
+    def _async_client(self) -> AsyncClient:
+        return self._shells.get(self)[1]
+
+
+def check_base(base: str) -> str:
+    """Check the service's address, and give it without a slash at its end.
+
+    Raises:
+        ValueError: If the key could leak there, or it is no such address.
+    """
+    base = base.strip().rstrip("/")
+    try:
+        parts = urlsplit(base)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("base_url is no address") from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("base_url holds user information; pass the key as api_key")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
+        raise ValueError(f"base_url is {base!r}; allowed: https, or http on loopback")
+    if not parts.hostname or not parts.path.endswith("/api") or parts.query or parts.fragment:
+        raise ValueError(f"base_url is {base!r}; allowed: an address that ends in /api")
+    return base
+
+
+def is_loopback(host: str | None) -> bool:
+    """Say whether a host is this machine: `localhost` or a loopback address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+class _Shells:
+    """The clients of one model or tool: made late, made again when a setting changed.
+
+    They stay here: a copy or a pickle of their owner starts with none.
+    """
+
+    def __init__(self) -> None:
+        self._made: tuple[tuple[Any, ...], tuple[Client, AsyncClient]] | None = None
+
+    def __reduce__(self) -> tuple[type["_Shells"], tuple[()]]:
+        return (_Shells, ())
+
+    def get(self, owner: Connection) -> tuple[Client, AsyncClient]:
+        settings = (
+            owner.minitoolai_api_key,
+            owner.minitoolai_api_base,
+            owner.default_headers,
+            owner.proxy,
+            owner.verify,
+        )
+        made = self._made
+        if made is None or made[0] != settings:
+            made = self._made = (settings, _make(owner))
+        return made[1]
+
+
+def _make(owner: Connection) -> tuple[Client, AsyncClient]:
+    proxy = owner.proxy and owner.proxy.get_secret_value()
+    shared = network(Route(proxy, owner.verify))
+    key = owner.minitoolai_api_key.get_secret_value()
+    headers = _plain(owner.default_headers or {})
+    base = owner.minitoolai_api_base
+    return Client(shared, base, key, headers), AsyncClient(shared, base, key, headers)
+
+
+def _plain(headers: Mapping[str, SecretStr]) -> dict[str, str]:
+    return {name: value.get_secret_value() for name, value in headers.items()}
