@@ -1,1 +1,1 @@
-"""Benchmarks: the chat model beside those a user would pick instead, and beside the floors."""
+"""Benchmarks: the package beside what a user would pick instead, and beside the floors."""

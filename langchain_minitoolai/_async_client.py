@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import httpx
 
@@ -47,6 +47,8 @@ class AsyncClient(Endpoint):
             except StopIteration as stop:
                 result: T = stop.value
                 return result
+            except errors.MiniToolAIError as failed:
+                raise failed.redact(self.secret) from None
             outcome, error = None, None
             try:
                 outcome = await self._do(step)
@@ -100,12 +102,10 @@ class AsyncClient(Endpoint):
         pieces: list[Piece] = []
         if opened is not None:
             opened.start(self.reply(response, answer=opened), intake)
-        failure = None
+        failure: errors.MiniToolAIError | None = None
         try:
             async with asyncio.timeout(budget.left()) as timeout:
-                async for raw in response.stream:  # type: ignore[union-attr]
-                    if intake.reader.done:
-                        continue
+                async for raw in _stream(response):
                     some = intake.feed(raw)
                     if opened is None:
                         pieces += some
@@ -122,6 +122,11 @@ class AsyncClient(Endpoint):
         return self.reply(response, answer=Answer(pieces, intake.reader))
 
 
+def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
+    # What iterating the response adds, decoding and counting, is done elsewhere or not needed.
+    return cast("httpx.AsyncByteStream", response.stream)
+
+
 def _extend(timeout: asyncio.Timeout, budget: Budget) -> None:
     now = asyncio.get_running_loop().time()
     when, then = timeout.when(), now + budget.remaining()
@@ -135,7 +140,7 @@ async def _abody(response: httpx.Response, budget: Budget) -> bytes:
     failure = None
     try:
         async with asyncio.timeout(budget.left()):
-            async for raw in response.stream:  # type: ignore[union-attr]
+            async for raw in _stream(response):
                 intake.feed(raw)
                 if intake.full:
                     break

@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import httpx
 
@@ -40,6 +40,8 @@ class Client(Endpoint):
             except StopIteration as stop:
                 result: T = stop.value
                 return result
+            except errors.MiniToolAIError as failed:
+                raise failed.redact(self.secret) from None
             outcome, error = None, None
             try:
                 outcome = self._do(step)
@@ -76,11 +78,16 @@ class Client(Endpoint):
         return self.reply(response, answer=Answer(pieces, opened.reader))
 
 
+def _stream(response: httpx.Response) -> httpx.SyncByteStream:
+    # What iterating the response adds, decoding and counting, is done elsewhere or not needed.
+    return cast("httpx.SyncByteStream", response.stream)
+
+
 def _body(response: httpx.Response, budget: Budget) -> bytes:
     intake = BodyIntake(response.status_code, response.headers)
     failure = None
     try:
-        for raw in response.stream:  # type: ignore[union-attr]
+        for raw in _stream(response):
             intake.feed(raw)
             if intake.full:
                 break
@@ -130,6 +137,6 @@ class OpenAnswer:
 
     def _blocks(self) -> Iterator[bytes]:
         try:
-            yield from self._response.stream  # type: ignore[misc]
+            yield from _stream(self._response)
         except WIRE_FAILURES as caught:
             self._failure = failure_of(caught, self._budget, answering=True)

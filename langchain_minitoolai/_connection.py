@@ -61,7 +61,11 @@ class Connection(BaseModel):
     verify: bool | str = True
     """Whether to verify TLS certificates, or the path of those to trust."""
 
-    _shells: "_Shells" = PrivateAttr(default_factory=lambda: _Shells())
+    _shells: "_Shells" = PrivateAttr(default_factory=lambda: _Shells())  # noqa: PLW0108 - defined below
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Pass the word on, so that core's own steps are not skipped."""
+        super().model_post_init(context)
 
     @property
     def lc_secrets(self) -> dict[str, str]:
@@ -165,7 +169,7 @@ class _Shells:
 
 
 def _make(owner: Connection) -> tuple[Client, AsyncClient]:
-    proxy = owner.proxy and owner.proxy.get_secret_value()
+    proxy = owner.proxy.get_secret_value() if owner.proxy else None
     shared = network(Route(proxy, owner.verify))
     key = owner.minitoolai_api_key.get_secret_value()
     headers = _plain(owner.default_headers or {})

@@ -71,11 +71,17 @@ def to_content(parts: list[Part]) -> str | list[Part]:
     return parts
 
 
+def is_picture(block: Mapping[str, Any]) -> bool:
+    """Say whether a block holds a picture, in any of the forms."""
+    kind = block.get("type")
+    media = kind in ("media", "file") and str(block.get("mime_type", "")).startswith("image/")
+    return media or kind in _IMAGE_TYPES
+
+
 def map_text(parts: list[Part], change: Callable[[str], str]) -> list[Part]:
     """Change the text of the text parts, and nothing else."""
     return [
-        {**part, "text": change(part["text"])} if part["type"] == "text" else part
-        for part in parts
+        {**part, "text": change(part["text"])} if part["type"] == "text" else part for part in parts
     ]
 
 
@@ -83,12 +89,12 @@ def _to_parts(block: Block, field: str) -> Iterator[Part]:
     if isinstance(block, str):
         yield {"type": "text", "text": block}
         return
-    kind = block.get("type") if isinstance(block, Mapping) else type(block).__name__
+    kind = block.get("type")
     if kind in _TEXT_TYPES or (kind is None and "text" in block):
         yield {"type": "text", "text": str(block.get("text") or "")}
     elif kind == "refusal":
         yield {"type": "text", "text": str(block.get("refusal") or "")}
-    elif kind in _IMAGE_TYPES or (kind in ("media", "file") and _is_image(block)):
+    elif is_picture(block):
         url, detail = _address(block, field)
         yield {"type": "image_url", "image_url": _checked(url, detail, field)}
     elif kind not in SILENT_TYPES:
@@ -96,10 +102,6 @@ def _to_parts(block: Block, field: str) -> Iterator[Part]:
             f"{field} is a block of type {kind!r}; allowed: text and pictures "
             "(image_url, image), since the service takes nothing else"
         )
-
-
-def _is_image(block: Mapping[str, Any]) -> bool:
-    return str(block.get("mime_type", "")).startswith("image/")
 
 
 def _address(block: Mapping[str, Any], field: str) -> tuple[Any, Any]:

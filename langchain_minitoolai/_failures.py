@@ -17,8 +17,9 @@ MAX_PAGE: Final = 64 * 1024
 """The most bytes of a page or an error body."""
 
 _TITLE: Final = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
-_MARKUP: Final = re.compile(r"<(script|style)\b.*?(?:</\1>|\Z)|<[^>]*(?:>|\Z)", re.I | re.S)
-
+_MARKUP: Final = re.compile(
+    r"<(script|style)\b.*?(?:</\1>|\Z)|<[^>]*(?:>|\Z)", re.IGNORECASE | re.DOTALL
+)
 _BY_STATUS: Final[dict[int, type[errors.MiniToolAIError]]] = {
     400: errors.BadRequestError,
     401: errors.AuthenticationError,
@@ -46,12 +47,11 @@ _BY_WORD: Final[tuple[tuple[str, type[errors.MiniToolAIError]], ...]] = (
 _STRONGER: Final = (errors.ContextLengthError, errors.InsufficientCreditError)
 
 
-def error_of(reply: Reply, *, secret: str = "") -> errors.MiniToolAIError:
-    """Make the exception for a reply that is no success.
+def error_of(reply: Reply) -> errors.MiniToolAIError:
+    """Make the exception for a reply that is no success; the shell takes our key out of it.
 
     Args:
         reply: Any reply with a status of 300 or more.
-        secret: The API key, to be kept out of the message.
     """
     payload = _payload(reply.body)
     code = _code(payload)
@@ -62,14 +62,14 @@ def error_of(reply: Reply, *, secret: str = "") -> errors.MiniToolAIError:
     retryable = None
     if 300 <= reply.status < 400:
         kind, retryable = errors.InvalidResponseError, False
-    words = body_words(reply.body, secret)
+    words = body_words(reply.body)
     if 300 <= reply.status < 400:
         words = "a redirect, which is never followed" + (f": {words}" if words else "")
     return kind(
-        f"HTTP {reply.status}: {words}" if words else f"HTTP {reply.status}",
+        errors.tidy(f"HTTP {reply.status}: {words}" if words else f"HTTP {reply.status}"),
         status_code=reply.status,
         code=code,
-        request_id=_request_id(reply.headers, secret),
+        request_id=_request_id(reply.headers),
         retry_after=retry_after(reply.headers),
         is_retryable=retryable,
     )
@@ -84,8 +84,9 @@ def told_error(payload: Mapping[str, Any], *, secret: str = "") -> errors.MiniTo
     """
     code = _code(payload)
     kind = _by_word(code) or errors.ServiceError
-    words = errors.tidy(_words(payload), secret) or "no reason given"
-    return kind(f"the service reports an error: {words}", status_code=200, code=code)
+    words = _words(payload) if payload else "no reason given"
+    told = kind(f"the service reports an error: {words}", status_code=200, code=code)
+    return told.redact(secret)
 
 
 def body_words(body: bytes, secret: str = "") -> str:
@@ -166,6 +167,6 @@ def _by_word(code: str | None) -> type[errors.MiniToolAIError] | None:
     return next((kind for word, kind in _BY_WORD if word in code.lower()), None)
 
 
-def _request_id(headers: Mapping[str, str], secret: str) -> str | None:
+def _request_id(headers: Mapping[str, str]) -> str | None:
     found = headers.get("x-request-id") or headers.get("cf-ray")
-    return errors.tidy(found, secret) if found else None
+    return errors.tidy(found) if found else None

@@ -43,8 +43,9 @@ def make_async_client(route: Route, *, keep: int) -> httpx.AsyncClient:
 def ssl_context(verify: bool | str) -> ssl.SSLContext:  # noqa: FBT001 - as httpx has it
     """Make the TLS context, once: reading the certificates is most of a client's cost."""
     if isinstance(verify, str):
-        place = "capath" if Path(verify).is_dir() else "cafile"
-        return ssl.create_default_context(**{place: verify})
+        if Path(verify).is_dir():
+            return ssl.create_default_context(capath=verify)
+        return ssl.create_default_context(cafile=verify)
     return httpx.create_ssl_context(verify=verify)
 
 
@@ -101,7 +102,7 @@ def _take_over(client: _C, backend: type["_Backend"]) -> _C:
     """Put our backend under a client; the one place that touches private attributes."""
     for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001
         if transport is not None:
-            pool = transport._pool  # type: ignore[union-attr]  # noqa: SLF001
+            pool = transport._pool  # noqa: SLF001
             pool._network_backend = backend(pool._network_backend)  # noqa: SLF001
     return client
 

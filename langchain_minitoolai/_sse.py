@@ -9,6 +9,7 @@ MAX_EVENT: Final = 4 * 1024 * 1024
 """The most bytes that one event, or one line, may hold."""
 
 DONE: Final = b"[DONE]"
+_LINE: Final = 16  # what a line costs to keep besides its bytes
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -120,8 +121,8 @@ class EventDecoder:
     def _field(self, line: bytes) -> None:
         name, _, value = line.partition(b":")
         if name == b"data":
-            self._check(len(value))
-            self._size += len(value)
+            self._check(len(value) + _LINE)
+            self._size += len(value) + _LINE
             self._data.append(value[1:] if value[:1] == b" " else value)
         elif name == b"event":
             self._name = value[1:] if value[:1] == b" " else value

@@ -44,16 +44,18 @@ def call_names(messages: Iterable[BaseMessage]) -> dict[str, str]:
         call["id"]: call["name"]
         for message in messages
         if isinstance(message, AIMessage)
-        for call in _calls(message)
+        for call in calls_of(message)
         if call["id"]
     }
 
 
 def assistant_text(message: AIMessage) -> str:
     """Write what the model said and called; empty where it said nothing."""
-    said = [neutralise(text) for text in _texts(message.content) if text.strip()]
-    calls = render_calls(_calls(message))
-    return "\n".join([*said, calls] if calls else said)
+    content = message.content
+    blocks = [content] if isinstance(content, str) else content
+    # Joined first: a tag in two halves is a tag.
+    said = neutralise("".join(_block_text(block) for block in blocks)).strip()
+    return "\n".join(text for text in (said, render_calls(calls_of(message))) if text)
 
 
 def results_content(
@@ -103,7 +105,7 @@ def _block_result(
     return ToolResult(call_id, names.get(call_id, ""), status, content)
 
 
-def _calls(message: AIMessage) -> list[dict[str, Any]]:
+def calls_of(message: AIMessage) -> list[dict[str, Any]]:
     """List the calls of a message, each once, the broken ones last."""
     calls: list[dict[str, Any]] = [dict(call) for call in message.tool_calls]
     broken = [dict(call) for call in message.invalid_tool_calls]
@@ -117,7 +119,9 @@ def _calls(message: AIMessage) -> list[dict[str, Any]]:
 
 
 def _block_call(block: Mapping[str, Any]) -> dict[str, Any]:
-    arguments = next((block[key] for key in ("input", "args", "arguments") if key in block), {})
+    arguments: Any = next(
+        (block[key] for key in ("input", "args", "arguments") if key in block), {}
+    )
     return {
         "id": block.get("call_id") or block.get("id"),
         "name": str(block.get("name") or ""),
@@ -132,12 +136,6 @@ def _decoded(arguments: Any) -> Any:
         return json.loads(arguments)
     except (ValueError, RecursionError):
         return arguments
-
-
-def _texts(content: str | list[str | dict[Any, Any]]) -> list[str]:
-    if isinstance(content, str):
-        return [content]
-    return [_block_text(block) for block in content]
 
 
 def _block_text(block: str | Mapping[str, Any]) -> str:

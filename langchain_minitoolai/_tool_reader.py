@@ -23,7 +23,12 @@ _WORD: Final = re.compile(r"[A-Za-z_]{0,10}")
 _BRACKETS: Final = ("{", "[")
 _LINE_START: Final = 4
 """A line end and three spaces: what may stand before a fence."""
-_MARKER: Final = re.compile(f"{TAG}|{FENCE}", re.IGNORECASE)
+_MARKER: Final = re.compile(f"{TAG}|{FENCE}", re.IGNORECASE | re.ASCII)
+_CLOSERS: Final = {
+    END_TAG: re.compile(END_TAG, re.IGNORECASE | re.ASCII),
+    FENCE: re.compile(FENCE),
+    "": re.compile(r"(?!)"),
+}
 
 
 class ToolReader:
@@ -47,7 +52,7 @@ class ToolReader:
     def feed(self, text: str) -> list[Event]:
         """Read a piece of the answer."""
         if self._plain and "<" not in text and "`" not in text:
-            self._before = text if len(text) >= _LINE_START else self._before + text
+            self._before = (self._before + text)[-_LINE_START:]
             return [Text(text)]
         text, self._held = self._held + text, ""
         position = 0
@@ -181,11 +186,9 @@ class ToolReader:
         return position
 
     def _read_broken(self, text: str, position: int) -> int:
-        found = text.lower().find(self._closer, position) if self._closer else -1
-        if found >= 0:
-            end = found + len(self._closer)
-            self._end_broken(text[position:found], text[found:end])
-            return end
+        if match := _CLOSERS[self._closer].search(text, position):
+            self._end_broken(text[position : match.start()], match[0])
+            return match.end()
         end = _partial(text, position, self._closer)
         self._value.add(text[position:end])
         return self._hold(text, end)
@@ -212,6 +215,7 @@ class ToolReader:
         closer = text[start : start + len(self._closer)].lower()
         if closer == self._closer and start < len(text):
             self._before = "\n"
+            self._gap = "" if closer else self._gap
         elif self._closer.startswith(closer) and start + len(closer) == len(text):
             return self._hold(text, start)
         else:

@@ -180,7 +180,7 @@ class ValueReader:
     def _stumble(self, error: str) -> None:
         if self._call is None:
             self.foreign = True
-        elif not self.broken:
+        else:
             self._call.fail(error)
             self._judge(self._call)
 

@@ -99,6 +99,13 @@ class MiniToolAIError(ModelError):
         if is_retryable is not None:
             self.is_retryable = is_retryable
 
+    def redact(self, secret: str) -> "MiniToolAIError":
+        """Take an API key out of everything that repeats the service's words."""
+        self.args = (tidy(str(self), secret), *self.args[1:])
+        self.code = self.code and tidy(self.code, secret)
+        self.request_id = self.request_id and tidy(self.request_id, secret)
+        return self
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Survive pickling with every attribute."""
         return (_rebuild, (type(self), self.args, self.__dict__.copy()))

@@ -7,11 +7,13 @@ find the markers.
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 SPACE = re.compile(r"[ \t\r\n]*")
-TAG = re.compile(r"<tool_call>(?=[ \t\r\n]{0,64}(\Z|[\[{]))(?P<space>[ \t\r\n]{0,64})", re.I)
-FENCE = re.compile(r"(json|tool_calls?|tool_code|)[ \t\r\n]{0,64}(?=[\[{])", re.I)
+TAG = re.compile(
+    r"<tool_call>(?=[ \t\r\n]{0,64}(\Z|[\[{]))(?P<space>[ \t\r\n]{0,64})", re.IGNORECASE
+)
+FENCE = re.compile(r"(json|tool_calls?|tool_code|)[ \t\r\n]{0,64}(?=[\[{])", re.IGNORECASE)
 SCALAR_TAIL = re.compile(r"[-0-9tfn][-+.0-9A-Za-z]*\Z")
 ESCAPE_TAIL = re.compile(r"\\(u[0-9a-fA-F]{0,3})?\Z")
 ARGUMENTS = ("arguments", "parameters", "args", "input")
@@ -21,7 +23,7 @@ DECODER = json.JSONDecoder(strict=False)
 
 
 @dataclass
-class Fault(Exception):
+class FaultError(Exception):
     """The text is no JSON at `at`, or (`cut`) ends before the value does."""
 
     at: int
@@ -106,6 +108,7 @@ class Oracle:
             if self.answer[at : at + 1] not in ("{", "["):
                 break
         if self.answer[at:].lower().startswith(closer):
+            self.gap = "" if closer else self.gap
             return self.restart(at + len(closer))
         self.fence = closer == "```" and at < len(self.answer)
         return at
@@ -129,7 +132,9 @@ class Oracle:
                 return match
         return None
 
-    def value(self, at: int, opening: str, closer: str) -> tuple[bool, int]:
+    def value(  # noqa: C901 (read top to bottom, as a grammar is)
+        self, at: int, opening: str, closer: str
+    ) -> tuple[bool, int]:
         """Read one value; the outcome says whether calls may follow it."""
         explicit = closer == "</tool_call>"
         start, called, position = at, False, at
@@ -151,7 +156,7 @@ class Oracle:
                 called, opening = True, ""
                 if not in_list:
                     return True, end
-        except Fault as fault:
+        except FaultError as fault:
             if fault.cut and (called or not explicit):
                 if not called:
                     self.say(opening + self.answer[start:])
@@ -168,17 +173,21 @@ class Oracle:
         if first or self.answer[at] == "]":
             return at
         if self.answer[at] != ",":
-            raise Fault(at)
+            self.stop(at)
         at = self.space(at + 1)
         self.need(at)
         if self.answer[at] == "]":
-            raise Fault(at)
+            self.stop(at)
         return at
+
+    def stop(self, at: int, *, cut: bool = False) -> NoReturn:
+        """Say where the JSON stops, and whether the answer ends there."""
+        raise FaultError(at, cut)
 
     def need(self, at: int) -> None:
         """Insist that the answer goes on."""
         if at >= len(self.answer):
-            raise Fault(at, cut=True)
+            self.stop(at, cut=True)
 
     def decode(self, at: int) -> tuple[Any, int]:
         """Decode the value that stands at `at`."""
@@ -195,9 +204,9 @@ class Oracle:
                 or where >= len(text)
                 or self.scalar_tail(where)
             )
-            raise Fault(where, cut=bool(cut)) from None
+            self.stop(where, cut=bool(cut))
         if text[at] not in '"{[' and self.scalar_tail(at):
-            raise Fault(at, cut=True)
+            self.stop(at, cut=True)
         return value, end
 
     def scalar_tail(self, at: int) -> bool:
@@ -206,11 +215,13 @@ class Oracle:
             at -= 1
         return bool(SCALAR_TAIL.match(self.answer, at))
 
-    def object(self, at: int, start: int, opening: str, closer: str, *, explicit: bool) -> int:
+    def object(  # noqa: C901, PLR0911, PLR0912, PLR0915 (read top to bottom, as a grammar is)
+        self, at: int, start: int, opening: str, closer: str, *, explicit: bool
+    ) -> int:
         """Read what may be a call; the outcome is its end, -1 for text, or less: see `fail`."""
         name: str | None = None
         arguments: Any = None
-        started, seen = False, set()
+        started, seen = False, set[str]()
         position = at + 1
         try:
             while True:
@@ -219,11 +230,11 @@ class Oracle:
                 if self.answer[position] == "}" and not seen:
                     return -1
                 if self.answer[position] != '"':
-                    raise Fault(position)
+                    self.stop(position)
                 key, position = self.decode(position)
                 role = "arguments" if key in ARGUMENTS else key
                 if role in seen and role in ("name", "arguments"):
-                    raise Fault(position)
+                    self.stop(position)
                 seen.add(role)
                 if role not in ("name", "arguments", "id", "type"):
                     if explicit or started:
@@ -232,7 +243,7 @@ class Oracle:
                 position = self.space(position)
                 self.need(position)
                 if self.answer[position] != ":":
-                    raise Fault(position)
+                    self.stop(position)
                 position = self.space(position + 1)
                 self.need(position)
                 first = self.answer[position]
@@ -245,17 +256,17 @@ class Oracle:
                     name, started = value, explicit or "arguments" in seen
                 elif role == "arguments":
                     if first == "[":
-                        raise Fault(position + 1)
+                        self.stop(position + 1)
                     value, position = self.decode(position)
                     if isinstance(value, str):
                         text = value.strip(" \t\r\n")
                         try:
                             value = json.loads(text, strict=False) if text else {}
                         except json.JSONDecodeError:
-                            raise Fault(position) from None
+                            self.stop(position)
                     arguments = {} if value is None else value
                     if not isinstance(arguments, dict):
-                        raise Fault(position)
+                        self.stop(position)
                     started = name is not None
                 else:
                     _, position = self.decode(position)
@@ -264,13 +275,13 @@ class Oracle:
                 if self.answer[position] == "}":
                     break
                 if self.answer[position] != ",":
-                    raise Fault(position)
+                    self.stop(position)
                 position += 1
                 after = self.space(position)
                 self.need(after)
                 if self.answer[after] == "}":
-                    raise Fault(after)
-        except Fault as fault:
+                    self.stop(after)
+        except FaultError as fault:
             if name is None and not explicit:
                 if fault.cut:
                     raise
@@ -292,10 +303,10 @@ class Oracle:
 
     def fail(self, at: int, start: int, opening: str, closer: str, name: str | None) -> int:
         """Note a broken call, which ends where its closing marker stands."""
-        found = self.answer.lower().find(closer, at) if closer else -1
-        end = len(self.answer) if found < 0 else found
-        raw = self.answer[start:end]
-        after = end + (len(closer) if found >= 0 else 0)
+        closing = re.compile(closer or "(?!)", re.IGNORECASE | re.ASCII)
+        match = closing.search(self.answer, at) or re.compile(r"\Z").search(self.answer)
+        assert match
+        raw, after = self.answer[start : match.start()], match.end()
         if name is None and not any(known in raw for known in self.names):
             self.say(opening + self.answer[start:after])
             return -after - 1
@@ -306,7 +317,7 @@ class Oracle:
         """Call the rest of the value text, to its end or to where it is no JSON."""
         try:
             _, end = self.decode(at)
-        except Fault as fault:
+        except FaultError as fault:
             end = len(self.answer) if fault.cut else fault.at
         self.say(opening + self.answer[start:end])
         self.fence = closer == "```"

@@ -1,0 +1,222 @@
+"""Pieces of an answer to what LangChain hands on: chunks, or one message."""
+
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
+
+from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
+from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from pydantic_core import from_json
+
+from langchain_minitoolai._answers import AnswerReader, Piece
+from langchain_minitoolai._json_text import JsonUnwrapper
+from langchain_minitoolai._stop import StopCutter
+from langchain_minitoolai._tool_events import (
+    BrokenCall,
+    CallArguments,
+    CallEnd,
+    CallStart,
+    Event,
+    Text,
+)
+from langchain_minitoolai._usage import cost_of, to_usage
+
+PROVIDER: Final = "minitoolai"
+
+_METADATA: Final = {"model_provider": PROVIDER}
+_MESSAGE: Final = AIMessageChunk(content="", response_metadata=_METADATA)
+_CHUNK: Final = ChatGenerationChunk(message=_MESSAGE)
+
+
+class TextReader(Protocol):
+    """Reads calls out of text; see `_tool_reader.ToolReader`."""
+
+    def feed(self, text: str) -> list[Event]:
+        """Read a piece."""
+
+    def finish(self, finish_reason: str | None) -> list[Event]:
+        """Read the end."""
+
+
+class DeltaReader(Protocol):
+    """Reads calls out of OpenAI's `tool_calls` deltas; see `_native_tools`."""
+
+    def feed(self, deltas: list[dict[str, Any]]) -> list[Event]:
+        """Read some deltas."""
+
+    def finish(self, finish_reason: str | None) -> list[Event]:
+        """Read the end."""
+
+
+def text_chunk(text: str) -> ChatGenerationChunk:
+    """Make a chunk of text: a copy of one that pydantic has checked, with its own lists."""
+    message = _MESSAGE.model_copy(
+        update={
+            "content": text,
+            "additional_kwargs": {},
+            "response_metadata": {"model_provider": PROVIDER},
+            "tool_calls": [],
+            "invalid_tool_calls": [],
+            "tool_call_chunks": [],
+        }
+    )
+    return _CHUNK.model_copy(update={"message": message, "text": text})
+
+
+class AnswerBuilder:
+    """Builds LangChain's view of one answer, chunk by chunk or whole.
+
+    The text passes the tool reader first and the stop cutter second, so that a stop sequence
+    never cuts inside a call.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        stop: Iterable[str] = (),
+        tools: TextReader | None = None,
+        native: DeltaReader | None = None,
+        unwrap: JsonUnwrapper | None = None,
+    ) -> None:
+        """Start before the first piece.
+
+        Args:
+            model: The model asked for, in case the answer does not name its own.
+            stop: Where to cut.
+            tools: Reads calls out of the text.
+            native: Reads calls out of the answer's `tool_calls`.
+            unwrap: Takes a fence off an answer that was asked for in JSON.
+        """
+        self._model = model
+        self._cutter = StopCutter(stop)
+        self._tools = tools
+        self._native = native
+        self._unwrap = unwrap
+        self._names: dict[int, CallStart] = {}
+        self._calls: list[ToolCall] = []
+        self._broken: list[InvalidToolCall] = []
+
+    def chunks(self, pieces: list[Piece]) -> list[ChatGenerationChunk]:
+        """Make chunks of the pieces that came."""
+        return [
+            chunk for piece in pieces for event in self._read(piece) for chunk in self._show(event)
+        ]
+
+    def last_chunks(self, reader: AnswerReader) -> list[ChatGenerationChunk]:
+        """Make the chunks that the answer's end completes; the last one tells of the whole.
+
+        Args:
+            reader: What read the answer.
+        """
+        events = self._finish(reader.finish_reason)
+        chunks = [chunk for event in events for chunk in self._show(event)]
+        if rest := self._flush():
+            chunks.append(text_chunk(rest))
+        message = AIMessageChunk(
+            content="",
+            response_metadata=self._metadata(reader),
+            usage_metadata=to_usage(reader.usage) if reader.usage else None,
+            chunk_position="last",
+        )
+        return [*chunks, ChatGenerationChunk(message=message)]
+
+    def result(self, pieces: list[Piece], reader: AnswerReader) -> ChatResult:
+        """Make one message of a whole answer.
+
+        Args:
+            pieces: All of it.
+            reader: What read it.
+        """
+        text = "".join(piece for piece in pieces if isinstance(piece, str))
+        deltas = [call for piece in pieces if not isinstance(piece, str) for call in piece]
+        events = [*self._read(text), *self._read(deltas), *self._finish(reader.finish_reason)]
+        shown = "".join(self._take(event) for event in events) + self._flush()
+        message = AIMessage(
+            content=shown,
+            tool_calls=self._calls,
+            invalid_tool_calls=self._broken,
+            response_metadata=self._metadata(reader),
+            usage_metadata=to_usage(reader.usage) if reader.usage else None,
+        )
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _read(self, piece: Piece) -> list[Event]:
+        if isinstance(piece, str):
+            return self._tools.feed(piece) if self._tools else [Text(piece)]
+        return self._native.feed(piece) if self._native and piece else []
+
+    def _finish(self, reason: str | None) -> list[Event]:
+        readers = [reader for reader in (self._tools, self._native) if reader is not None]
+        return [event for reader in readers for event in reader.finish(reason)]
+
+    def _take(self, event: Event) -> str:
+        """Note a call, whole or broken; give the text that can be shown."""
+        if isinstance(event, Text):
+            text = self._unwrap.feed(event.text) if self._unwrap else event.text
+            return self._cutter.feed(text)
+        held = self._flush()
+        if self._cutter.hit:
+            return ""
+        if isinstance(event, CallStart):
+            self._names[event.index] = event
+        elif isinstance(event, CallEnd):
+            start = self._names[event.index]
+            arguments = from_json(event.arguments)
+            self._calls.append(tool_call(name=start.name, args=arguments, id=start.id))
+        elif isinstance(event, BrokenCall):
+            broken = invalid_tool_call(
+                name=event.name, args=event.raw, id=event.id, error=event.reason
+            )
+            self._broken.append(broken)
+        return held
+
+    def _flush(self) -> str:
+        text = self._cutter.feed(self._unwrap.flush()) if self._unwrap else ""
+        return text + self._cutter.flush()
+
+    def _show(self, event: Event) -> list[ChatGenerationChunk]:
+        text = self._take(event)
+        chunks = [text_chunk(text)] if text else []
+        if self._cutter.hit or isinstance(event, Text | CallEnd):
+            return chunks
+        return [*chunks, _call_chunk(event)]
+
+    def _metadata(self, reader: AnswerReader) -> dict[str, Any]:
+        info = reader.info
+        reason = reader.finish_reason or "stop"
+        if self._cutter.hit:
+            reason = "stop"
+        elif self._calls:
+            reason = "tool_calls"
+        found = {
+            "model_name": info.get("model") or self._model,
+            "model_provider": PROVIDER,
+            "finish_reason": reason,
+            "system_fingerprint": info.get("system_fingerprint"),
+            "service_tier": info.get("service_tier"),
+            "id": info.get("id"),
+        }
+        if reason != reader.finish_reason:
+            found["service_finish_reason"] = reader.finish_reason
+        if reader.usage:
+            found["cost"] = cost_of(to_usage(reader.usage), info.get("model"), self._model)
+        if self._broken:
+            # Merging chunks keeps neither the reason nor all of what the model wrote.
+            found["invalid_tool_calls"] = [dict(each) for each in self._broken]
+        return {key: value for key, value in found.items() if value is not None}
+
+
+def _call_chunk(event: CallStart | CallArguments | BrokenCall) -> ChatGenerationChunk:
+    if isinstance(event, CallStart):
+        piece = tool_call_chunk(name=event.name, args="", id=event.id, index=event.index)
+    elif isinstance(event, CallArguments):
+        piece = tool_call_chunk(args=event.text, index=event.index)
+    elif event.started:
+        piece = tool_call_chunk(args=event.seal, index=event.index)
+    else:
+        args = event.raw + event.seal
+        piece = tool_call_chunk(name=event.name, args=args, id=event.id, index=event.index)
+    message = AIMessageChunk(
+        content="", tool_call_chunks=[piece], response_metadata={"model_provider": PROVIDER}
+    )
+    return ChatGenerationChunk(message=message)

@@ -1,0 +1,88 @@
+"""The documented MiniToolAI service on a loopback port: no key, no cost, and every fault.
+
+    from langchain_minitoolai import sandbox
+
+    with sandbox.running() as service:
+        service.base_url, service.api_key   # for the client
+        service.reply("Hello!")             # script an answer
+        service.fault(sandbox.faults.status(429, headers={"Retry-After": "1"}))
+        service.charges, service.requests   # look at the books
+
+It needs the extra `sandbox`; importing it loads nothing of that.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from langchain_minitoolai.sandbox import faults
+from langchain_minitoolai.sandbox._chat import ToolCall
+from langchain_minitoolai.sandbox._jobs import JobSeconds
+from langchain_minitoolai.sandbox._ledger import Charge
+from langchain_minitoolai.sandbox._service import Received, Script, Service, Settings
+
+__all__ = [
+    "Charge",
+    "JobSeconds",
+    "Received",
+    "Script",
+    "Service",
+    "ToolCall",
+    "faults",
+    "running",
+]
+
+
+@contextmanager
+def running(  # noqa: PLR0913 - each is a switch of its own
+    *,
+    port: int = 0,
+    api_key: str | None = None,
+    balance: float = 10.0,
+    seed: int = 0,
+    job_seconds: JobSeconds = None,
+    token_seconds: float = 0.0,
+    native_tools: bool = False,
+    upstream: str | None = None,
+    upstream_model: str | None = None,
+) -> Iterator[Service]:
+    """Run the service on `127.0.0.1` while the block runs; several may run at once.
+
+    Args:
+        port: The port; zero takes any that is free.
+        api_key: The only key to accept; made up by default.
+        balance: The prepaid credit, in USD.
+        seed: What jobs' numbers, durations and the answers' ids are drawn from.
+        job_seconds: How long a picture takes: a number, a function of the job's parameters,
+            or by default 1 to 4 seconds, drawn by model, steps and size.
+        token_seconds: The pause before each event of an answer.
+        native_tools: Whether OpenAI's fields for tools are accepted, and calls come so.
+        upstream: The address of an OpenAI-compatible server that answers in place of the
+            built-in brain.
+        upstream_model: That server's name of the model to use; by default the one asked for
+            if the server has it, else its first.
+
+    Yields:
+        The running service.
+
+    Raises:
+        ImportError: The extra `sandbox` is not installed.
+        OSError: The port is taken.
+    """
+    try:
+        from langchain_minitoolai.sandbox._server import served  # noqa: PLC0415 - needs the extra
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"The sandbox needs {error.name}, which is not installed: "
+            'pip install "langchain-minitoolai[sandbox]"'
+        ) from error
+    settings = Settings(
+        balance=balance,
+        seed=seed,
+        job_seconds=job_seconds,
+        token_seconds=token_seconds,
+        native_tools=native_tools,
+        upstream=upstream,
+        upstream_model=upstream_model,
+    )
+    with served(port, api_key, settings) as service:
+        yield service

@@ -1,0 +1,65 @@
+"""`python -m langchain_minitoolai.sandbox`: serve until Ctrl-C."""
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from langchain_minitoolai import sandbox
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the two lines to export, and serve until interrupted."""
+    options = _parser().parse_args(arguments)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with sandbox.running(
+            port=options.port,
+            api_key=options.api_key,
+            native_tools=options.native_tools,
+            token_seconds=options.token_seconds,
+            upstream=options.upstream,
+            upstream_model=options.upstream_model,
+        ) as service:
+            for name, value in service.environment.items():
+                print(f"export {name}={value}")
+            print("Serving until Ctrl-C.", file=sys.stderr)
+            sys.stdout.flush()
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        return 0
+    except (ImportError, OSError) as error:
+        print(f"The sandbox can't start: {error}", file=sys.stderr)
+    return 1
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m langchain_minitoolai.sandbox",
+        description="The documented MiniToolAI service on a loopback port.",
+    )
+    parser.add_argument("--port", type=int, default=0, help="the port (default: any free one)")
+    parser.add_argument("--api-key", help="the key to accept (default: made up)")
+    parser.add_argument("--upstream", metavar="URL", help="let this OpenAI-compatible server chat")
+    parser.add_argument("--upstream-model", metavar="NAME", help="that server's model to use")
+    parser.add_argument(
+        "--native-tools", action="store_true", help="accept OpenAI's fields for tools as well"
+    )
+    parser.add_argument(
+        "--token-seconds",
+        type=float,
+        default=0.02,
+        metavar="S",
+        help="the pause before each token (default: %(default)s)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""The default brain: short, deterministic answers drawn from the question, and sensible calls."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from langchain_minitoolai.sandbox import _words
+from langchain_minitoolai.sandbox._chat import Part, ToolCall
+from langchain_minitoolai.sandbox._conversation import Conversation, Result, Tool, read
+from langchain_minitoolai.sandbox._fill import fill
+
+LONGEST: Final = 600
+"""The most characters of a result or a question that an answer repeats."""
+
+_FITS: Final = 2
+_SIGNS: Final = {"+": "add", "*": "multiply", "×": "multiply", "-": "subtract", "/": "divide"}
+
+
+def answer(body: Mapping[str, Any]) -> Sequence[Part]:
+    """Answer a request that has been checked."""
+    talk = read(body)
+    tools = chosen(talk)
+    if tools:
+        return [ToolCall(tool.name, _arguments(tool, talk.question)) for tool in tools]
+    if talk.schema is not None:
+        return [json.dumps(fill(talk.schema, talk.question), ensure_ascii=False)]
+    if talk.results:
+        return ["\n".join(map(_told, talk.results))]
+    return [_said(talk)]
+
+
+def chosen(talk: Conversation) -> list[Tool]:
+    """Choose what to call: the tools that the question names, else one that fits or must be."""
+    fresh = [tool for tool in talk.tools if tool.name not in talk.called]
+    named = [tool for tool in fresh if _is_named(tool, talk.question)]
+    if named:
+        return named[:1] if talk.single else named
+    asked = _stems(talk.question)
+    best = max(fresh or talk.tools, key=lambda tool: fitness(tool, asked), default=None)
+    if best is None:
+        return []
+    if talk.demanded:
+        return [best]
+    if talk.results or talk.pictures:
+        return []
+    fits = "tool" in _words.words(talk.question) or fitness(best, asked) >= _FITS
+    return [best] if fits else []
+
+
+def fitness(tool: Tool, asked: frozenset[str]) -> int:
+    """Count the words that a tool shares with a question; those of its name count twice."""
+    return 2 * len(_words.stems(tool.name) & asked) + len(_words.stems(tool.description) & asked)
+
+
+def _stems(question: str) -> frozenset[str]:
+    written = _words.arithmetic(question)
+    signs = (name for sign, name in _SIGNS.items() if written and sign in written[0])
+    return _words.stems(question) | frozenset(signs)
+
+
+def _is_named(tool: Tool, question: str) -> bool:
+    spaced = " ".join(_words.words(tool.name))
+    names = [tool.name, spaced] if " " in spaced else [tool.name]
+    return any(
+        re.search(rf"(?<!\w){re.escape(name)}(?!\w)", question, re.IGNORECASE) for name in names
+    )
+
+
+def _arguments(tool: Tool, question: str) -> Any:
+    return fill({"type": "object", **tool.parameters}, question, name=tool.name, sparse=True)
+
+
+def _told(result: Result) -> str:
+    content = _short(result.content)
+    return f"{result.name} failed: {content}" if result.failed else f"{result.name}: {content}"
+
+
+def _said(talk: Conversation) -> str:
+    shown = {0: "", 1: " I was shown 1 picture."}.get(
+        talk.pictures, f" I was shown {talk.pictures} pictures."
+    )
+    if written := _words.arithmetic(talk.question):
+        return f"{written[0]} = {written[1]}.{shown}"
+    asked = f"You said: “{_short(talk.question)}”." if talk.question else "You said nothing."
+    return f"{asked}{shown} This is the sandbox, which gives the same answer every time."
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

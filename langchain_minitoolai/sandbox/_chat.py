@@ -1,0 +1,188 @@
+"""An answer as the events of the documented stream."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeAlias
+
+SNAPSHOTS: Final = {
+    "gpt-4o-mini": "gpt-4o-mini-2024-07-18",
+    "gpt-4o": "gpt-4o-2024-08-06",
+    "gpt-4.1": "gpt-4.1-2025-04-14",
+    "gpt-4.1-mini": "gpt-4.1-mini-2025-04-14",
+    "gpt-4.1-nano": "gpt-4.1-nano-2025-04-14",
+}
+DONE: Final = b"data: [DONE]\n\n"
+IMAGE_TOKENS: Final = {"low": 85, "auto": 765, "high": 765}
+MESSAGE_TOKENS: Final = 4
+
+_PIECE: Final = re.compile(r"\s?[^\W\d_]{1,8}|\s?\d{1,3}|\s?[^\w\s]|\s|\w", re.UNICODE)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call for a scripted answer.
+
+    Attributes:
+        name: The tool's name.
+        arguments: The arguments, or a text to send in their place, broken as it may be.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] | str = field(default_factory=dict)
+
+    @property
+    def arguments_text(self) -> str:
+        """The arguments as JSON."""
+        if isinstance(self.arguments, str):
+            return self.arguments
+        return json.dumps(self.arguments, ensure_ascii=False)
+
+
+Part: TypeAlias = str | ToolCall
+
+
+class Answer(NamedTuple):
+    """What the model says, as tokens: the `delta` of each, and why it ended."""
+
+    deltas: list[dict[str, Any]]
+    finish_reason: str
+
+
+def pieces(text: str) -> list[str]:
+    """Cut a text into about as many pieces as a tokenizer would; joined, they are the text."""
+    return _PIECE.findall(text)
+
+
+def compose(
+    parts: Sequence[Part],
+    *,
+    native: bool = False,
+    limit: int | None = None,
+    stop: Sequence[str] = (),
+    finish_reason: str | None = None,
+    stamp: str = "",
+) -> Answer:
+    """Turn the parts of an answer into its tokens.
+
+    Args:
+        parts: Texts and calls, in the order they are said.
+        native: Whether calls go into `delta.tool_calls` instead of the text.
+        limit: The most tokens.
+        stop: Texts before which the answer ends.
+        finish_reason: In place of the one that follows from the parts.
+        stamp: What makes the ids of native calls unique.
+    """
+    calls = [part for part in parts if isinstance(part, ToolCall)] if native else []
+    text = "\n".join(
+        part if isinstance(part, str) else prompted_call(part)
+        for part in parts
+        if isinstance(part, str) or not native
+    )
+    for mark in stop:
+        text = text.split(mark, 1)[0]
+    deltas: list[dict[str, Any]] = [{"content": piece} for piece in pieces(text)]
+    for index, call in enumerate(calls):
+        deltas += _call_deltas(index, call, stamp)
+    reason = finish_reason or ("tool_calls" if calls else "stop")
+    if limit is not None and len(deltas) > limit:
+        return Answer(deltas[:limit], "length")
+    return Answer(deltas, reason)
+
+
+def prompted_call(call: ToolCall) -> str:
+    """Render a call in the form that a model asked for in words writes."""
+    name = json.dumps(call.name, ensure_ascii=False)
+    body = f'{{"name": {name}, "arguments": {call.arguments_text}}}'
+    return f"<tool_call>\n{body}\n</tool_call>"
+
+
+def _call_deltas(index: int, call: ToolCall, stamp: str) -> Iterator[dict[str, Any]]:
+    function = {"name": call.name, "arguments": ""}
+    head = {"index": index, "id": f"call_{stamp}{index}", "type": "function"}
+    yield {"tool_calls": [{**head, "function": function}]}
+    for piece in pieces(call.arguments_text):
+        yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
+
+
+class Frame(NamedTuple):
+    """What every chunk of one answer repeats."""
+
+    id: str
+    created: int
+    model: str
+
+    def chunk(self, choices: list[dict[str, Any]], usage: Mapping[str, Any] | None = None) -> bytes:
+        """Write one chunk as an event."""
+        return event(
+            {
+                "id": self.id,
+                "object": "chat.completion.chunk",
+                "created": self.created,
+                "model": self.model,
+                "service_tier": "default",
+                "system_fingerprint": "fp_06737a9306",
+                "choices": choices,
+                "usage": usage,
+            }
+        )
+
+    def delta(self, delta: Mapping[str, Any], finish_reason: str | None = None) -> bytes:
+        """Write a chunk with one choice as an event."""
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return self.chunk([choice])
+
+
+def events(frame: Frame, answer: Answer, usage: Mapping[str, Any]) -> list[bytes]:
+    """Write a whole answer: a chunk a token, the finish, the usage, the end."""
+    return [
+        *(frame.delta(delta) for delta in answer.deltas),
+        frame.delta({}, answer.finish_reason),
+        frame.chunk([], usage),
+        DONE,
+    ]
+
+
+def event(data: Mapping[str, Any]) -> bytes:
+    """Write one server-sent event."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return f"data: {text}\n\n".encode()
+
+
+def usage_of(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
+    """Write the usage object in its documented shape."""
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": 0,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+def prompt_tokens(body: Mapping[str, Any]) -> int:
+    """Count a request's tokens about as a tokenizer would, pictures by their detail."""
+    total = len(pieces(json.dumps(body["tools"]))) if body.get("tools") else 0
+    for message in body["messages"]:
+        total += MESSAGE_TOKENS + sum(_part_tokens(part) for part in content_parts(message))
+        if message.get("tool_calls"):
+            total += len(pieces(json.dumps(message["tool_calls"])))
+    return total
+
+
+def content_parts(message: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """Give a message's content as a list of parts, whatever its form."""
+    content = message.get("content") or ""
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _part_tokens(part: Mapping[str, Any]) -> int:
+    if part["type"] == "text":
+        return len(pieces(part["text"]))
+    return IMAGE_TOKENS[part["image_url"].get("detail", "auto")]

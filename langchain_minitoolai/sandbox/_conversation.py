@@ -1,0 +1,179 @@
+"""What the default brain knows of a request: the question, the tools, the results, the rules."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from langchain_minitoolai.sandbox._chat import content_parts
+
+_BLOCK: Final = r"<{0}>\s*(.*?)\s*</{0}>"
+_TOOLS: Final = re.compile(_BLOCK.format("tools"), re.DOTALL)
+_SCHEMA: Final = re.compile(_BLOCK.format("response_schema"), re.DOTALL)
+_CALL: Final = re.compile(_BLOCK.format("tool_call"), re.DOTALL)
+_RESULT: Final = re.compile(_BLOCK.format("tool_response"), re.DOTALL)
+_THING: Final = r"(?:tools?|functions?|of them|calls?|<tool_call>)"
+_DEMAND: Final = re.compile(
+    rf"\b(?:must|shall|have to|need to|required to|always)\b(?!\s+(?:not|never)\b)[^.;:\n]{{0,40}}?"
+    rf"\b(?:call|use|invoke|contain|include|be)\b[^.;:\n]{{0,40}}?{_THING}"
+    r"|\b(?:tool|function) call is (?:required|mandatory)"
+    r"|\bat least one (?:tool |function )?call"
+    r"|\b(?:answer|reply|respond) (?:only )?(?:with|by) (?:\w+ ){0,3}"
+    r"(?:call\b|calling|<tool_call>)",
+    re.IGNORECASE,
+)
+_CONDITION: Final = re.compile(r"\b(?:if|when|whenever|unless|may|to call|can)\b", re.IGNORECASE)
+_SINGLE: Final = re.compile(
+    r"\b(?:at most|only|exactly|no more than) one (?:tool |function )?call"
+    r"|\bone (?:tool |function )?(?:call )?at a time",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a call gave."""
+
+    name: str
+    content: str
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What matters of a request.
+
+    Attributes:
+        question: The last thing the user said.
+        pictures: How many pictures the request shows.
+        tools: What may be called.
+        demanded: Whether a call is demanded.
+        single: Whether at most one call is allowed.
+        called: The tools called since the question.
+        results: What came of them.
+        schema: What the answer must fit, where that is asked for.
+    """
+
+    question: str = ""
+    pictures: int = 0
+    tools: Sequence[Tool] = ()
+    demanded: bool = False
+    single: bool = False
+    called: Sequence[str] = ()
+    results: Sequence[Result] = ()
+    schema: Mapping[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class _Turn:
+    """The last question and what has been done about it so far."""
+
+    question: str = ""
+    called: list[str] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+
+    def read(self, message: Mapping[str, Any]) -> None:
+        text = text_of(message)
+        if message["role"] == "assistant":
+            self._calls(message, text)
+        elif message["role"] == "tool":
+            name = self.names.get(message.get("tool_call_id", ""), "the tool")
+            self.results.append(Result(name, text, failed=False))
+        elif message["role"] == "user" and text.lstrip().startswith("<tool_response>"):
+            self.results += [_result(block) for block in _RESULT.findall(text)]
+        elif message["role"] == "user":
+            self.question, self.called, self.results = text, [], []
+
+    def _calls(self, message: Mapping[str, Any], text: str) -> None:
+        self.called += [str(_object(block).get("name", "")) for block in _CALL.findall(text)]
+        for call in message.get("tool_calls") or ():
+            self.names[call["id"]] = call["function"]["name"]
+            self.called.append(call["function"]["name"])
+
+
+def read(body: Mapping[str, Any]) -> Conversation:
+    """Read a request that has been checked, its tools in the prompted form or in OpenAI's."""
+    turn = _Turn()
+    for message in body["messages"]:
+        turn.read(message)
+    developer = "\n".join(text_of(m) for m in body["messages"] if m["role"] == "developer")
+    rules = _SCHEMA.sub("", _TOOLS.sub("", developer))
+    choice = body.get("tool_choice")
+    return Conversation(
+        question=turn.question.strip(),
+        pictures=sum(
+            part["type"] == "image_url" for m in body["messages"] for part in content_parts(m)
+        ),
+        tools=_tools(body, developer, choice),
+        demanded=choice == "required" or isinstance(choice, Mapping) or _demands(rules),
+        single=body.get("parallel_tool_calls") is False or bool(_SINGLE.search(rules)),
+        called=turn.called,
+        results=turn.results,
+        schema=_schema(body, developer, turn.question),
+    )
+
+
+def text_of(message: Mapping[str, Any]) -> str:
+    """Join the texts of a message."""
+    return "\n".join(part["text"] for part in content_parts(message) if part["type"] == "text")
+
+
+def _demands(rules: str) -> bool:
+    """Tell whether a sentence of the rules demands a call, without conditions."""
+    sentences = re.split(r"(?<=[.;!])\s+|\n", rules)
+    return any(_DEMAND.search(one) and not _CONDITION.search(one) for one in sentences)
+
+
+def _tools(body: Mapping[str, Any], developer: str, choice: Any) -> list[Tool]:
+    if choice == "none":
+        return []
+    blocks = _TOOLS.findall(developer)
+    found = [_object(line) for line in blocks[-1].splitlines()] if blocks else []
+    found += [tool["function"] for tool in body.get("tools") or ()]
+    named = choice["function"]["name"] if isinstance(choice, Mapping) else None
+    return [
+        Tool(str(tool["name"]), tool.get("description") or "", tool.get("parameters") or {})
+        for tool in found
+        if "name" in tool and named in (None, tool["name"])
+    ]
+
+
+def _schema(body: Mapping[str, Any], developer: str, question: str) -> Mapping[str, Any] | None:
+    blocks = _SCHEMA.findall(developer)
+    if blocks:
+        return _object(blocks[-1])
+    wanted = body.get("response_format") or {}
+    if wanted.get("type") == "json_schema":
+        schema: Mapping[str, Any] = wanted["json_schema"]["schema"]
+        return schema
+    if wanted.get("type") == "json_object" or re.search(r"\bJSON\b", question):
+        keys = re.findall(r"(?<!\w)[\"'`]([A-Za-z_]\w*)[\"'`](?!\w)", question)
+        return {"properties": {key: {} for key in keys or ["answer"]}}
+    return None
+
+
+def _result(block: str) -> Result:
+    data = _object(block)
+    content = data.get("content", block)
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    return Result(str(data.get("name") or "the tool"), text, data.get("status") == "error")
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Read a JSON object; anything else is an empty one."""
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}

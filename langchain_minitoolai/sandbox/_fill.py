@@ -1,0 +1,220 @@
+"""JSON that fits a schema, filled from a question's words."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from langchain_minitoolai.sandbox import _words
+
+_Maker: TypeAlias = Callable[[str, Mapping[str, Any], int], Any]
+
+_DEEPEST: Final = 6
+_RESULTS: Final = frozenset({"answ", "result", "add", "valu", "solution", "output", "number"})
+_PLACES: Final = frozenset(
+    {"location", "city", "plac", "country", "town", "region", "addres", "destination"}
+)
+_NO_UUID: Final = "00000000-0000-0000-0000-000000000000"
+_FORMATS: Final = {
+    "date": (r"\d{4}-\d\d-\d\d", "2025-01-01"),
+    "date-time": (r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)?", "2025-01-01T12:00:00Z"),
+    "time": (r"\d\d:\d\d(?::\d\d)?", "12:00:00"),
+    "email": (r"[\w.+-]+@[\w-]+\.[\w.]+\b", "someone@example.com"),
+    "uri": (r"https?://\S+", "https://example.com/"),
+    "uuid": (r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", _NO_UUID),
+}
+"""What each looks like in a question, and what stands for it when there is none."""
+
+
+def fill(schema: Mapping[str, Any], question: str, *, name: str = "", sparse: bool = False) -> Any:
+    """Fill a JSON schema from a question's words, deterministically.
+
+    Args:
+        schema: The schema; `$ref` is followed into its own `$defs` or `definitions`.
+        question: Where numbers, quotes, names and choices are taken from.
+        name: A function's name: what stands in brackets after it is read first.
+        sparse: Whether properties that are not required are left out unless they are named.
+    """
+    return _Filler(schema, question, name, sparse=sparse).value("", schema, 0)
+
+
+class _Filler:
+    """One filling; each number and quote of the question is used once."""
+
+    def __init__(self, root: Mapping[str, Any], question: str, name: str, *, sparse: bool) -> None:
+        called = re.search(re.escape(name) + r"\s*\(([^)]+)\)", question) if name else None
+        self._root = root
+        self._question = question
+        self._sparse = sparse
+        self._numbers = _words.numbers(called[1] if called else question)
+        self._quotes = _words.quotes(question)
+        self._sum = _words.arithmetic(question)
+        self._said = 0
+
+    def value(self, name: str, schema: Any, depth: int) -> Any:
+        """Fill one schema, whose property is called `name`."""
+        schema = self._resolved(schema)
+        if "const" in schema:
+            return schema["const"]
+        if schema.get("enum"):
+            return self._choice(schema)
+        if self._type(schema) == "null":
+            return None
+        options = schema.get("anyOf") or schema.get("oneOf")
+        if options:
+            return self.value(name, self._option(options, schema, depth), depth + 1)
+        makers: dict[str, _Maker] = {
+            "object": self._object,
+            "array": self._array,
+            "integer": self._number,
+            "number": self._number,
+            "boolean": self._boolean,
+        }
+        make: _Maker = makers.get(self._type(schema), self._text)
+        return make(name, schema, depth)
+
+    def _resolved(self, schema: Any) -> Mapping[str, Any]:
+        """Follow `$ref` and join `allOf`."""
+        if not isinstance(schema, Mapping):
+            return {}
+        if "$ref" in schema:
+            target: Any = self._root
+            for key in str(schema["$ref"]).removeprefix("#/").split("/"):
+                target = target.get(key, {}) if isinstance(target, Mapping) else {}
+            return {**target, **{key: val for key, val in schema.items() if key != "$ref"}}
+        joined: dict[str, Any] = {}
+        for part in schema.get("allOf", ()):
+            joined = _joined(joined, self._resolved(part))
+        return _joined(joined, {key: val for key, val in schema.items() if key != "allOf"})
+
+    def _option(self, options: Any, schema: Mapping[str, Any], depth: int) -> Any:
+        kinds = [(self._type(self._resolved(option)), option) for option in options]
+        if depth >= _DEEPEST and any(kind == "null" for kind, _ in kinds):
+            return {"type": "null"}
+        chosen = next((option for kind, option in kinds if kind != "null"), options[0])
+        return {**self._resolved(chosen), **{k: schema[k] for k in ("description",) if k in schema}}
+
+    @staticmethod
+    def _type(schema: Mapping[str, Any]) -> str:
+        kind = schema.get("type")
+        if isinstance(kind, list):
+            kind = next((one for one in kind if one != "null"), "null")
+        return str(kind or ("object" if "properties" in schema else "string"))
+
+    def _object(self, _name: str, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
+        required = schema.get("required", ())
+        return {
+            name: self.value(name, part, depth + 1)
+            for name, part in schema.get("properties", {}).items()
+            if name in required or self._wanted(name, part, depth)
+        }
+
+    def _wanted(self, name: str, part: Any, depth: int) -> bool:
+        if not self._sparse:
+            return depth < _DEEPEST
+        asked = set(_words.words(self._question))
+        return set(_words.words(name)) <= asked or bool(self._chosen(self._resolved(part)))
+
+    def _array(self, name: str, schema: Mapping[str, Any], depth: int) -> list[Any]:
+        if schema.get("prefixItems"):
+            return [self.value(name, item, depth + 1) for item in schema["prefixItems"]]
+        items = self._resolved(schema.get("items", {}))
+        least = schema.get("minItems", 0)
+        if depth >= _DEEPEST and not least:
+            return []
+        wanted = max(self._count(items), least, 1)
+        wanted = min(wanted, schema.get("maxItems", wanted))
+        return [self.value(name, items, depth + 1) for _ in range(wanted)]
+
+    def _count(self, items: Mapping[str, Any]) -> int:
+        if self._type(items) in ("integer", "number"):
+            return len(self._numbers)
+        return len(self._quotes) if self._type(items) == "string" else 1
+
+    def _choice(self, schema: Mapping[str, Any]) -> Any:
+        return self._chosen(schema) or schema.get("default") or schema["enum"][0]
+
+    def _chosen(self, schema: Mapping[str, Any]) -> Any:
+        """Find the longest of the choices that the question names."""
+        text = self._question.lower()
+        named = [
+            choice
+            for choice in schema.get("enum", ())
+            if re.search(rf"(?<!\w){re.escape(str(choice).lower())}(?!\w)", text)
+        ]
+        return max(named, key=lambda choice: len(str(choice)), default=None)
+
+    def _number(self, name: str, schema: Mapping[str, Any], _depth: int) -> float:
+        whole = self._type(schema) == "integer"
+        fitting = [
+            number for number in self._numbers if (isinstance(number, int) or not whole)
+            and _fits(number, schema)
+        ]  # fmt: skip
+        named = self._named_number(name)
+        if named in fitting:
+            fitting = [named]
+        elif self._sum and _words.stems(name) & _RESULTS and _fits(self._sum[1], schema):
+            return round(self._sum[1]) if whole else self._sum[1]
+        elif not fitting:
+            least = schema.get("minimum", schema.get("exclusiveMinimum", -1) + 1)
+            return schema.get("default") or (0 if _fits(0, schema) else least)
+        self._numbers.remove(fitting[0])
+        return fitting[0]
+
+    def _named_number(self, name: str) -> float:
+        spaced = r"[\s_]*".join(map(re.escape, _words.words(name)))
+        gap = r"\s*(?:is|of|=|:|to)?\s*"
+        pattern = rf"\b{spaced}{gap}(-?\d+(?:\.\d+)?)|(-?\d+(?:\.\d+)?)\s*{spaced}\b"
+        found = re.search(pattern, self._question, re.IGNORECASE) if spaced else None
+        return _words.numbers(found[1] or found[2])[0] if found else float("nan")
+
+    def _boolean(self, name: str, schema: Mapping[str, Any], _depth: int) -> bool:
+        spaced = r"[\s_]*".join(map(re.escape, _words.words(name)))
+        if spaced and re.search(rf"\b(?:no|not|without)\s+{spaced}", self._question, re.IGNORECASE):
+            return False
+        if spaced and re.search(rf"\b{spaced}\b", self._question, re.IGNORECASE):
+            return True
+        return bool(schema.get("default", True))
+
+    def _text(self, name: str, schema: Mapping[str, Any], _depth: int) -> str:
+        text = self._formatted(schema) or self._spoken(name, schema)
+        least, most = schema.get("minLength", 0), schema.get("maxLength")
+        return text.ljust(least, ".")[:most]
+
+    def _formatted(self, schema: Mapping[str, Any]) -> str | None:
+        if schema.get("format") not in _FORMATS:
+            return None
+        pattern, example = _FORMATS[schema["format"]]
+        found = re.search(pattern, self._question)
+        return found[0] if found else example
+
+    def _spoken(self, name: str, schema: Mapping[str, Any]) -> str:
+        stems = _words.stems(name)
+        if self._sum and stems & _RESULTS:
+            return str(self._sum[1])
+        if stems & _PLACES and (place := _words.place(self._question)):
+            return place
+        if self._quotes:
+            return self._quotes.pop(0)
+        if isinstance(schema.get("default"), str):
+            return str(schema["default"])
+        self._said += 1
+        subject = _words.subject(self._question) or "something"
+        return subject if self._said == 1 else f"{' '.join(_words.words(name))} of {subject}"
+
+
+def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    joined = {**one, **other}
+    if "properties" in one and "properties" in other:
+        joined["properties"] = {**one["properties"], **other["properties"]}
+    if "required" in one and "required" in other:
+        joined["required"] = [*one["required"], *other["required"]]
+    return joined
+
+
+def _fits(number: float, schema: Mapping[str, Any]) -> bool:
+    return bool(
+        schema.get("minimum", number) <= number <= schema.get("maximum", number)
+        and schema.get("exclusiveMinimum", number - 1)
+        < number
+        < schema.get("exclusiveMaximum", number + 1)
+    )

@@ -1,0 +1,87 @@
+"""Forwarding a chat to an OpenAI-compatible server, and its answer back in the documented shape."""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Any, Final
+
+import httpx
+
+from langchain_minitoolai.contract import DEFAULT_MAX_COMPLETION_TOKENS
+from langchain_minitoolai.sandbox._strict import NATIVE_FIELDS, Refusal
+
+_TIMEOUT: Final = httpx.Timeout(600.0, connect=5.0)
+
+
+def address(url: str, path: str) -> str:
+    """Join a server's address, with or without `/v1`, and a path below `/v1`."""
+    return f"{url.rstrip('/').removesuffix('/v1')}/v1/{path}"
+
+
+def translated(body: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """Translate a request: `developer` to `system`, the token limit's name, a stream with usage."""
+    messages = [
+        {**message, "role": "system"} if message["role"] == "developer" else dict(message)
+        for message in body["messages"]
+    ]
+    limit = body.get("max_completion_tokens") or DEFAULT_MAX_COMPLETION_TOKENS
+    same = ("temperature", *NATIVE_FIELDS)
+    return {
+        "model": model,
+        "messages": messages,
+        "max_tokens": limit,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **{name: body[name] for name in same if body.get(name) is not None},
+    }
+
+
+async def chunks(
+    url: str, body: Mapping[str, Any], model: str | None = None
+) -> AsyncGenerator[dict[str, Any]]:
+    """Ask the server, and give its chunks as they come.
+
+    Args:
+        url: The server's address.
+        body: The request, as documented by the service.
+        model: The server's name of a model; found out when `None`.
+
+    Raises:
+        Refusal: A 502 when the server can't be reached or refuses.
+    """
+    try:
+        async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client:
+            name = model or await _model(client, url, body["model"])
+            request = translated(body, name)
+            target = address(url, "chat/completions")
+            async with client.stream("POST", target, json=request) as response:
+                if response.status_code != httpx.codes.OK:
+                    said = (await response.aread()).decode(errors="replace")[:300]
+                    raise _bad(f"the upstream server answers {response.status_code}: {said}")
+                async for chunk in _read(response):
+                    yield chunk
+    except (httpx.HTTPError, ValueError) as error:
+        raise _bad(f"the upstream server at {url} fails: {error or type(error).__name__}") from None
+
+
+async def _model(client: httpx.AsyncClient, url: str, asked: str) -> str:
+    """Choose the server's model: the one asked for if it has it, else its first."""
+    response = await client.get(address(url, "models"))
+    try:
+        names = [str(model["id"]) for model in response.json()["data"]]
+    except (ValueError, KeyError, TypeError):
+        return asked
+    return asked if asked in names or not names else names[0]
+
+
+async def _read(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+    rest = b""
+    async for data in response.aiter_bytes():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            text = line.strip().removeprefix(b"data:").strip()
+            if text.startswith(b"{"):
+                yield json.loads(text)
+
+
+def _bad(message: str) -> Refusal:
+    return Refusal(message, status=502, kind="upstream_error", code="bad_gateway")
