@@ -80,6 +80,7 @@ class _Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._out.close()
 
 
 class Session:

@@ -47,9 +47,8 @@ class ChatClient:
 def _ours(spec: Spec, **options: Any) -> Client:
     from langchain_minitoolai import ChatMiniToolAI
 
-    model = ChatMiniToolAI(
-        model=MODEL, api_key="benchmark", base_url=spec.minitoolai_url, **options
-    )
+    options |= {"api_key": "benchmark", "base_url": spec.minitoolai_url}
+    model = ChatMiniToolAI(model=MODEL, **options)
     return ChatClient(model, spec.tools)
 
 
