@@ -126,7 +126,8 @@ class Session:
         try:
             return self._samples(measure, effort, target)
         except TargetFailedError as error:
-            self._workers.pop(target, None)
+            if worker := self._workers.pop(target, None):
+                worker.end()
             self.failures.append(Failure(target, measure.name, str(error)))
             return None
 
