@@ -58,7 +58,7 @@ def as_json(results: Results, notes: Sequence[str], *, quick: bool) -> dict[str,
         "machine": machine(),
         "quick": quick,
         "notes": list(notes),
-        "figures": {row: _figures(rounds, row) for row, rounds in results.items()},
+        "figures": {row: _figures(results[row], row) for row in ROWS if row in results},
         "goals": [
             {"goal": goal.title, "at_most": goal.at_most, "reached": reached(results, goal)}
             for goal in GOALS
