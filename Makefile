@@ -1,7 +1,7 @@
 # Every target sets up what it needs; a Python 3.11 or newer is all that must be there.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test faults soak lint format docs build clean
+.PHONY: help demo test faults soak lint format docs bench bench-quick bench-guard build clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -11,8 +11,8 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\): .*## /\1	/p' Makefile | while IFS='	' read -r name text; do \
-		printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\): .*## /\1	/p' Makefile | while IFS='	' read -r name text; do \
+		printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.demo ## Stream an answer, look at a picture, draw one (no key needed)
 	@$(BIN)/python examples/demo.py
@@ -38,6 +38,15 @@ format: $(VENV)/.lint ## Sort imports, fix what can be fixed, format
 
 docs: $(VENV)/.demo ## Write the tables of the documentation anew
 	@$(BIN)/python docs/generate.py
+
+bench: $(VENV)/.bench ## Measure beside other chat models and the floors; takes some ten minutes
+	@$(BIN)/python -m benchmarks --json $(VENV)/bench.json --markdown $(VENV)/bench.md
+
+bench-quick: $(VENV)/.bench ## Measure the same with less care, in under a minute
+	@$(BIN)/python -m benchmarks --quick
+
+bench-guard: $(VENV)/.test ## Fail where the chat model got slower against floors measured beside it
+	@$(BIN)/python -m benchmarks.guard
 
 build: $(VENV)/.build ## Build the sdist and the wheel into dist/
 	@rm -rf dist
@@ -75,6 +84,10 @@ $(VENV)/.test: $(VENV)/.made pyproject.toml
 
 $(VENV)/.lint: $(VENV)/.made pyproject.toml
 	@$(INSTALL) --group lint
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.made pyproject.toml
+	@$(INSTALL) -e '.[aiohttp]' --group bench
 	@touch $@
 
 $(VENV)/.build: $(VENV)/.made pyproject.toml
