@@ -11,7 +11,7 @@ from langchain_minitoolai._sse import DONE, Event, EventDecoder, EventTooLargeEr
 Piece: TypeAlias = str | list[dict[str, Any]]
 """A piece of the answer: text, or OpenAI's `tool_calls` deltas."""
 
-_INFO: Final = ("id", "model", "system_fingerprint", "service_tier", "created")
+_INFO: Final = ("id", "model", "system_fingerprint", "service_tier")
 _BLANK: Final = b"\xef\xbb\xbf \t\r\n"  # a BOM and white space
 
 
@@ -26,7 +26,7 @@ class AnswerReader:
     """Reads one chat answer, whatever form it comes in, and knows whether it is complete.
 
     Attributes:
-        info: `id`, `model`, `system_fingerprint`, `service_tier`, `created`, as first told.
+        info: `id`, `model`, `system_fingerprint`, `service_tier`, as first told.
         finish_reason: The service's word for why the answer ended.
         usage: The service's token counts.
         done: `[DONE]` was seen: nothing more will come.
@@ -39,7 +39,7 @@ class AnswerReader:
         Args:
             secret: The API key, to be kept out of errors.
         """
-        self.info: dict[str, Any] = {}
+        self.info: dict[str, str] = {}
         self.finish_reason: str | None = None
         self.usage: dict[str, Any] | None = None
         self.done = False
@@ -135,7 +135,7 @@ class AnswerReader:
             if name == b"error" or "error" in chunk or "status" in chunk:
                 self._raise_told(chunk, name)
             if not self.info:
-                self.info = {key: chunk[key] for key in _INFO if chunk.get(key) is not None}
+                self.info = _info(chunk)
             usage = chunk.get("usage")
             if isinstance(usage, dict):
                 self.usage = usage
@@ -182,7 +182,7 @@ class AnswerReader:
             message = f"the service's answer holds no choice: {body_words(body)}"
             raise errors.InvalidResponseError(errors.tidy(message, self._secret), status_code=200)
         pieces: list[Piece] = []
-        self.info = {key: document[key] for key in _INFO if document.get(key) is not None}
+        self.info = _info(document)
         usage = document.get("usage")
         self.usage = usage if isinstance(usage, dict) else None
         self._read_choice(choices[0], "message", pieces)
@@ -192,3 +192,7 @@ class AnswerReader:
     def _raise_told(self, chunk: dict[str, Any], name: bytes) -> None:
         if name == b"error" or chunk.get("error") or chunk.get("status") in ("error", "failed"):
             raise told_error(chunk, secret=self._secret)
+
+
+def _info(chunk: dict[str, Any]) -> dict[str, str]:
+    return {key: chunk[key] for key in _INFO if isinstance(chunk.get(key), str)}

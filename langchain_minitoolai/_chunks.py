@@ -188,7 +188,7 @@ class AnswerBuilder:
             reason = "stop"
         elif self._calls:
             reason = "tool_calls"
-        found = {
+        found: dict[str, Any] = {
             "model_name": info.get("model") or self._model,
             "model_provider": PROVIDER,
             "finish_reason": reason,
@@ -201,7 +201,8 @@ class AnswerBuilder:
         if reader.usage:
             found["cost"] = cost_of(to_usage(reader.usage), info.get("model"), self._model)
         if self._broken:
-            found["invalid_tool_call_errors"] = {each["id"]: each["error"] for each in self._broken}
+            # Merging chunks keeps neither the reason nor all of what the model wrote.
+            found["invalid_tool_calls"] = [dict(each) for each in self._broken]
         return {key: value for key, value in found.items() if value is not None}
 
 
