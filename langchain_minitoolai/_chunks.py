@@ -23,9 +23,11 @@ from langchain_minitoolai._usage import cost_of, to_usage
 
 PROVIDER: Final = "minitoolai"
 
-_METADATA: Final = {"model_provider": PROVIDER}
-_MESSAGE: Final = AIMessageChunk(content="", response_metadata=_METADATA)
+_MESSAGE: Final = AIMessageChunk(content="")
 _CHUNK: Final = ChatGenerationChunk(message=_MESSAGE)
+_MESSAGE_FIELDS: Final = dict(_MESSAGE)
+_CHUNK_FIELDS: Final = dict(_CHUNK)
+_set: Final = object.__setattr__
 
 
 class TextReader(Protocol):
@@ -49,18 +51,31 @@ class DeltaReader(Protocol):
 
 
 def text_chunk(text: str) -> ChatGenerationChunk:
-    """Make a chunk of text: a copy of one that pydantic has checked, with its own lists."""
-    message = _MESSAGE.model_copy(
-        update={
-            "content": text,
-            "additional_kwargs": {},
-            "response_metadata": {"model_provider": PROVIDER},
-            "tool_calls": [],
-            "invalid_tool_calls": [],
-            "tool_call_chunks": [],
-        }
-    )
-    return _CHUNK.model_copy(update={"message": message, "text": text})
+    """Make a chunk of text, in a third of the time that checking it again would take.
+
+    The fields of a chunk that pydantic has checked are copied, with containers of their own.
+    """
+    message = AIMessageChunk.__new__(AIMessageChunk)
+    fields = _MESSAGE_FIELDS.copy()
+    fields["content"] = text
+    fields["additional_kwargs"] = {}
+    fields["response_metadata"] = {}
+    fields["tool_calls"] = []
+    fields["invalid_tool_calls"] = []
+    fields["tool_call_chunks"] = []
+    _set(message, "__dict__", fields)
+    _set(message, "__pydantic_fields_set__", {"content"})
+    _set(message, "__pydantic_extra__", {})
+    _set(message, "__pydantic_private__", None)
+    chunk = ChatGenerationChunk.__new__(ChatGenerationChunk)
+    fields = _CHUNK_FIELDS.copy()
+    fields["message"] = message
+    fields["text"] = text
+    _set(chunk, "__dict__", fields)
+    _set(chunk, "__pydantic_fields_set__", {"message", "text"})
+    _set(chunk, "__pydantic_extra__", None)
+    _set(chunk, "__pydantic_private__", None)
+    return chunk
 
 
 class AnswerBuilder:
@@ -95,12 +110,21 @@ class AnswerBuilder:
         self._names: dict[int, CallStart] = {}
         self._calls: list[ToolCall] = []
         self._broken: list[InvalidToolCall] = []
+        self._plain = not (stop or tools or unwrap)
+        self._started = False
 
     def chunks(self, pieces: list[Piece]) -> list[ChatGenerationChunk]:
-        """Make chunks of the pieces that came."""
-        return [
-            chunk for piece in pieces for event in self._read(piece) for chunk in self._show(event)
-        ]
+        """Make chunks of the pieces that came; the first one names the provider."""
+        chunks = []
+        for piece in pieces:
+            if self._plain and isinstance(piece, str):
+                chunks.append(text_chunk(piece))
+            else:
+                chunks += [chunk for event in self._read(piece) for chunk in self._show(event)]
+        if chunks and not self._started:
+            self._started = True
+            chunks[0].message.response_metadata["model_provider"] = PROVIDER
+        return chunks
 
     def last_chunks(self, reader: AnswerReader) -> list[ChatGenerationChunk]:
         """Make the chunks that the answer's end completes; the last one tells of the whole.
