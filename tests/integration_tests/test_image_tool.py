@@ -43,8 +43,8 @@ def quick() -> Any:
 
 
 def tool_for(service: sandbox.Service, **options: Any) -> MiniToolAIImageTool:
-    options.setdefault("poll_interval", 0.1)
-    return MiniToolAIImageTool(api_key=service.api_key, base_url=service.base_url, **options)
+    key = {"api_key": service.api_key, "base_url": service.base_url}
+    return MiniToolAIImageTool(**{"poll_interval": 0.1, **key, **options})
 
 
 def drawn(tool: MiniToolAIImageTool, call: Any, colour: str = "sync") -> Any:
@@ -186,7 +186,7 @@ def test_a_process_killed_after_ordering_takes_the_job_up_when_started_again(
     tmp_path: Path,
 ) -> None:
     with sandbox.running(job_seconds=3.0) as service:
-        environment = {**os.environ, **service.environment, "PYTHONPATH": os.getcwd()}
+        environment = {**os.environ, **service.environment, "PYTHONPATH": str(Path.cwd())}
         command = [sys.executable, "-c", KILLED, str(tmp_path)]
         child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         assert child.stdout
@@ -219,9 +219,27 @@ async def test_a_cancelled_call_stops_at_once_and_is_taken_up_by_the_next() -> N
         assert len(service.charges) == 1
 
 
+async def test_a_call_cancelled_while_it_orders_is_not_ordered_again(
+    quick: sandbox.Service,
+) -> None:
+    quick.fault(sandbox.faults.stall(seconds=5.0, charged=True), on="image")
+    tool = tool_for(quick)
+    task = asyncio.create_task(tool.ainvoke(CALL))
+    while not quick.charges:
+        await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError) as kept:
+        await task
+    message = await asyncio.wait_for(tool.ainvoke(CALL), 5.0)
+    assert kept
+    assert message.status == "error"
+    assert "may have been ordered and charged" in message.content
+    assert len(quick.charges) == 1
+
+
 def test_two_loops_threads_copies_and_pickles_draw(quick: sandbox.Service) -> None:
     tool = tool_for(quick)
-    for twin in (tool, copy.deepcopy(tool), pickle.loads(pickle.dumps(tool))):
+    for twin in (tool, copy.deepcopy(tool), pickle.loads(pickle.dumps(tool))):  # noqa: S301 - our own
         for colour in ("async", "async", "sync"):
             assert "Address:" in drawn(twin, {"prompt": "x"}, colour)
     found: list[str] = []
@@ -312,8 +330,9 @@ async def test_progress_is_told_on_every_channel(quick: sandbox.Service, tmp_pat
     assert set(stages[1:-2]) == {"waiting"}
     assert [each["stage"] for each in written] == stages
     assert {each["tool_call_id"] for each in told} == {"call_9"}
-    events = [e async for e in tool.astream_events(CALL) if e["event"] == "on_custom_event"]
-    assert [event["data"]["stage"] for event in events][-1] == "saved"
+    events: list[Any] = [event async for event in tool.astream_events(CALL)]
+    custom = [event["data"] for event in events if event["event"] == "on_custom_event"]
+    assert custom[-1]["stage"] == "saved"
 
 
 def test_progress_is_written_from_a_sync_graph_too(quick: sandbox.Service) -> None:
@@ -379,8 +398,10 @@ def test_in_a_batch_one_failure_costs_only_itself(quick: sandbox.Service, colour
 
 def test_it_stands_in_chains(quick: sandbox.Service) -> None:
     tool = tool_for(quick)
-    assert "Address:" in (PromptTemplate.from_template("a {what}") | tool).invoke({"what": "fox"})
-    assert "Address:" in (RunnableLambda(lambda what: f"a {what}") | tool).invoke("fox")
+    prompt: Any = PromptTemplate.from_template("a {what}")
+    worded: Any = RunnableLambda(lambda what: f"a {what}")
+    assert "Address:" in (prompt | tool).invoke({"what": "fox"})
+    assert "Address:" in (worded | tool).invoke("fox")
     assert len(tool.map().invoke(["a", "b"])) == 2
 
 
@@ -450,7 +471,7 @@ def test_key_and_signature_are_nowhere(
 
 def test_five_hundred_at_once_are_all_delivered_and_charged_once_each() -> None:
     with sandbox.running(job_seconds=2.0, balance=100.0) as service:
-        tool = MiniToolAIImageTool(api_key=service.api_key, base_url=service.base_url)
+        tool = tool_for(service, poll_interval=None)
 
         async def many() -> list[str]:
             return await tool.abatch([f"picture {number}" for number in range(500)])

@@ -72,6 +72,6 @@ def test_in_a_graph_the_stream_is_written_to(monkeypatch: pytest.MonkeyPatch) ->
             return written.append
 
     monkeypatch.setitem(sys.modules, "langgraph", sys)
-    monkeypatch.setitem(sys.modules, "langgraph.config", Config)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "langgraph.config", Config)
     telling(PROGRESS, None).run()
     assert written == [{"type": "minitoolai_image", **PROGRESS}]

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.prompts import ChatPromptTemplate, PromptTemplate
 from langchain_core.rate_limiters import InMemoryRateLimiter
@@ -45,7 +46,8 @@ class Tool(MiniToolAIImageTool):
 
 
 def tool_on(*answers: Reply | errors.MiniToolAIError, **options: Any) -> Tool:
-    tool = Tool(api_key="a-key", base_url="https://example.com/api", **options)
+    options |= {"api_key": "a-key", "base_url": "https://example.com/api"}
+    tool = Tool(**options)
     tool._actor = Actor(answers or [TAKEN, READY, TAKEN, READY])
     return tool
 
@@ -152,7 +154,7 @@ def test_an_option_out_of_range_is_refused(option: dict[str, Any], words: str) -
         tool_on(**option)
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])  # noqa: S301 - our own
 def test_a_copy_draws_and_knows_what_was_paid_for(copied: Any) -> None:
     tool = tool_on(steps=2)
     tool.tool_call_schema  # noqa: B018 - it is kept, and is a class made at run time
@@ -222,6 +224,6 @@ def test_the_price_is_on_the_run_that_paid(drawn: Any) -> None:
 
     tool = tool_on()
     for _ in range(2):
-        drawn(tool, CALL, {"callbacks": [Tracer()]})
+        drawn(tool, CALL, {"callbacks": [Tracer(), BaseCallbackHandler()]})
     costs = [(run.extra or {}).get("metadata", {}).get("total_cost") for run in runs]
     assert costs == [contract.IMAGE_PRICE, None]
