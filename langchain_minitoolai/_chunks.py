@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic_core import from_json
@@ -139,7 +140,7 @@ class AnswerBuilder:
         message = AIMessageChunk(
             content="",
             response_metadata=self._metadata(reader),
-            usage_metadata=to_usage(reader.usage) if reader.usage else None,
+            usage_metadata=_usage(reader),
             chunk_position="last",
         )
         return [*chunks, ChatGenerationChunk(message=message)]
@@ -160,7 +161,7 @@ class AnswerBuilder:
             tool_calls=self._calls,
             invalid_tool_calls=self._broken,
             response_metadata=self._metadata(reader),
-            usage_metadata=to_usage(reader.usage) if reader.usage else None,
+            usage_metadata=_usage(reader),
         )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
@@ -222,12 +223,16 @@ class AnswerBuilder:
         }
         if reason != reader.finish_reason:
             found["service_finish_reason"] = reader.finish_reason
-        if reader.usage:
-            found["cost"] = cost_of(to_usage(reader.usage), info.get("model"), self._model)
+        if usage := _usage(reader):
+            found["cost"] = cost_of(usage, info.get("model"), self._model)
         if self._broken:
             # Merging chunks keeps neither the reason nor all of what the model wrote.
             found["invalid_tool_calls"] = [dict(each) for each in self._broken]
         return {key: value for key, value in found.items() if value is not None}
+
+
+def _usage(reader: AnswerReader) -> UsageMetadata | None:
+    return to_usage(reader.usage) if reader.usage else None
 
 
 def _call_chunk(event: CallStart | CallArguments | BrokenCall) -> ChatGenerationChunk:

@@ -51,7 +51,8 @@ class Endpoint:
         self.secret = key
         self._base = base
         self._auth = _KeyAuth(key)
-        self._headers = {**_HEADERS, **(headers or {})}
+        self._headers = httpx.Headers({**_HEADERS, **(headers or {})})
+        self._urls: dict[str, httpx.URL] = {}
 
     def request(self, call: Call, budget: Budget) -> httpx.Request:
         """Build the request; the key is not in it yet.
@@ -59,11 +60,19 @@ class Endpoint:
         Raises:
             InvalidInputError: If the body holds what JSON can't.
         """
+        content = _json(call.body)
+        url = self._urls.get(call.path)
+        if url is None:
+            url = self._urls[call.path] = httpx.URL(self._base + call.path)
+        # A stream and whole headers spare httpx most of the work of building a request.
+        headers = self._headers.copy()
+        headers["Host"] = url.netloc.decode("ascii")
+        headers["Content-Length"] = str(len(content))
         return httpx.Request(
             "POST",
-            self._base + call.path,
-            headers=self._headers,
-            content=_json(call.body),
+            url,
+            headers=headers,
+            stream=httpx.ByteStream(content),
             extensions=budget.extensions(),
         )
 
@@ -75,7 +84,7 @@ class Endpoint:
         """Make a reply, its body without our key."""
         if body and self.secret:
             body = body.replace(self.secret.encode(), b"[key]")
-        return Reply(response.status_code, dict(response.headers), body, answer)
+        return Reply(response.status_code, response.headers, body, answer)
 
 
 def _json(body: Mapping[str, Any]) -> bytes:
