@@ -33,11 +33,12 @@ def example(
     name: str, folder: Path, *, key: str | None = None, base: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     given = {contract.API_KEY_VARIABLE: key, contract.API_BASE_VARIABLE: base}
+    kept = {name: value for name, value in os.environ.items() if name not in given}
     return subprocess.run(
         [sys.executable, str(EXAMPLES / f"{name}.py")],
         cwd=folder,
         env={
-            **os.environ,
+            **kept,
             "PYTHONPATH": str(EXAMPLES.parent),
             "PYTHONIOENCODING": "utf-8",
             **{variable: value for variable, value in given.items() if value},
