@@ -1,9 +1,10 @@
 # Every target sets up what it needs; a Python 3.11 or newer is all that must be there.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test faults soak lint format docs bench bench-quick bench-guard build clean
+.PHONY: help demo test faults soak lint format docs bench bench-quick bench-guard build real-model clean
 
 VENV ?= .venv
+REAL_VENV := .venv-real-model
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
@@ -53,8 +54,12 @@ build: $(VENV)/.build ## Build the sdist and the wheel into dist/
 	@$(BIN)/python -m build --outdir dist . > $(VENV)/build.txt 2>&1 || { cat $(VENV)/build.txt; exit 1; }
 	@ls dist/*
 
+real-model: ## Stream from a small real model (the first time it compiles for ten minutes)
+	@$(MAKE) --no-print-directory VENV=$(REAL_VENV) $(REAL_VENV)/.real
+	@$(REAL_VENV)/bin/python scripts/real_model.py
+
 clean: ## Remove the environment and everything built
-	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+	rm -rf $(VENV) $(REAL_VENV) build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
 		.pytest_cache .ruff_cache demo-output
 
 # --- Set-up: one stamp a group, anew whenever pyproject.toml changes ----------------
@@ -88,6 +93,12 @@ $(VENV)/.lint: $(VENV)/.made pyproject.toml
 
 $(VENV)/.bench: $(VENV)/.made pyproject.toml
 	@$(INSTALL) -e '.[aiohttp]' --group bench
+	@touch $@
+
+# Apart from the others: it compiles llama.cpp.
+$(VENV)/.real: $(VENV)/.made pyproject.toml
+	@echo 'Compiling llama.cpp: about ten minutes on two cores ...' >&2
+	@$(INSTALL) -e '.[sandbox]' --group real-model
 	@touch $@
 
 $(VENV)/.build: $(VENV)/.made pyproject.toml
