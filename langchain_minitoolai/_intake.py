@@ -82,12 +82,13 @@ class AnswerIntake:
         return pieces
 
     def _watch(self, *, progress: bool) -> None:
-        if not progress:
-            self._budget.check()
-        elif self.reader.finish_reason is None:
+        if self.reader.complete:
+            if progress:
+                self._budget.shorten(ENDING)
+        elif progress:
             self._budget.progress()
         else:
-            self._budget.shorten(ENDING)
+            self._budget.check()
 
     def end(self, failure: errors.MiniToolAIError | None) -> list[Piece]:
         """Take the end of the body.
