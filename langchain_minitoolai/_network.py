@@ -44,12 +44,20 @@ def make_async_client(route: Route, *, keep: int) -> httpx.AsyncClient:
 
 @lru_cache(maxsize=8)
 def ssl_context(verify: bool | str) -> ssl.SSLContext:  # noqa: FBT001 - as httpx has it
-    """Make the TLS context, once: reading the certificates is most of a client's cost."""
-    if isinstance(verify, str):
+    """Make the TLS context, once: reading the certificates is most of a client's cost.
+
+    Raises:
+        InvalidInputError: If the path holds no certificates.
+    """
+    if not isinstance(verify, str):
+        return httpx.create_ssl_context(verify=verify)
+    try:
         if Path(verify).is_dir():
             return ssl.create_default_context(capath=verify)
         return ssl.create_default_context(cafile=verify)
-    return httpx.create_ssl_context(verify=verify)
+    except OSError:
+        allowed = "True, False, or the path of certificates in PEM form"
+        raise errors.InvalidInputError(f"verify is {verify!r}; allowed: {allowed}") from None
 
 
 def failure_of(
