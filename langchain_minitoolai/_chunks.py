@@ -1,12 +1,13 @@
 """Pieces of an answer to what LangChain hands on: chunks, or one message."""
 
-from collections.abc import Iterable
-from typing import Any, Final, Protocol
+import json
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any, Final, Protocol, TypeAlias
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from pydantic_core import from_json
 
 from langchain_minitoolai._answers import AnswerReader, Piece
 from langchain_minitoolai._json_text import JsonUnwrapper
@@ -22,6 +23,8 @@ from langchain_minitoolai._tool_events import (
 from langchain_minitoolai._usage import cost_of, to_usage
 
 PROVIDER: Final = "minitoolai"
+
+CallEvent: TypeAlias = CallStart | CallArguments | CallEnd | BrokenCall
 
 _METADATA: Final = {"model_provider": PROVIDER}
 _MESSAGE: Final = AIMessageChunk(content="", response_metadata=_METADATA)
@@ -50,15 +53,14 @@ class DeltaReader(Protocol):
 
 def text_chunk(text: str) -> ChatGenerationChunk:
     """Make a chunk of text: a copy of one that pydantic has checked, with its own lists."""
-    message = _MESSAGE.model_copy(
-        update={
-            "content": text,
-            "additional_kwargs": {},
-            "response_metadata": {"model_provider": PROVIDER},
-            "tool_calls": [],
-            "invalid_tool_calls": [],
-            "tool_call_chunks": [],
-        }
+    message = _MESSAGE.model_copy()
+    message.__dict__.update(  # which leaves the fields that count as set alone
+        content=text,
+        additional_kwargs={},
+        response_metadata={"model_provider": PROVIDER},
+        tool_calls=[],
+        invalid_tool_calls=[],
+        tool_call_chunks=[],
     )
     return _CHUNK.model_copy(update={"message": message, "text": text})
 
@@ -127,9 +129,8 @@ class AnswerBuilder:
             pieces: All of it.
             reader: What read it.
         """
-        text = "".join(piece for piece in pieces if isinstance(piece, str))
-        deltas = [call for piece in pieces if not isinstance(piece, str) for call in piece]
-        events = [*self._read(text), *self._read(deltas), *self._finish(reader.finish_reason)]
+        events = [event for piece in _joined(pieces) for event in self._read(piece)]
+        events += self._finish(reader.finish_reason)
         shown = "".join(self._take(event) for event in events) + self._flush()
         message = AIMessage(
             content=shown,
@@ -155,13 +156,13 @@ class AnswerBuilder:
             text = self._unwrap.feed(event.text) if self._unwrap else event.text
             return self._cutter.feed(text)
         held = self._flush()
-        if self._cutter.hit:
-            return ""
+        if self._is_cut_off(event):
+            return held
         if isinstance(event, CallStart):
             self._names[event.index] = event
         elif isinstance(event, CallEnd):
             start = self._names[event.index]
-            arguments = from_json(event.arguments)
+            arguments = json.loads(event.arguments, strict=False)  # as core reads chunks
             self._calls.append(tool_call(name=start.name, args=arguments, id=start.id))
         elif isinstance(event, BrokenCall):
             broken = invalid_tool_call(
@@ -170,6 +171,10 @@ class AnswerBuilder:
             self._broken.append(broken)
         return held
 
+    def _is_cut_off(self, event: CallEvent) -> bool:
+        """Say whether a call began after a stop sequence."""
+        return self._cutter.hit and event.index not in self._names
+
     def _flush(self) -> str:
         text = self._cutter.feed(self._unwrap.flush()) if self._unwrap else ""
         return text + self._cutter.flush()
@@ -177,19 +182,19 @@ class AnswerBuilder:
     def _show(self, event: Event) -> list[ChatGenerationChunk]:
         text = self._take(event)
         chunks = [text_chunk(text)] if text else []
-        if self._cutter.hit or isinstance(event, Text | CallEnd):
+        if isinstance(event, Text | CallEnd) or self._is_cut_off(event):
             return chunks
         return [*chunks, _call_chunk(event)]
 
     def _metadata(self, reader: AnswerReader) -> dict[str, Any]:
         info = reader.info
         reason = reader.finish_reason or "stop"
-        if self._cutter.hit:
-            reason = "stop"
-        elif self._calls:
+        if self._calls:
             reason = "tool_calls"
+        elif self._cutter.hit:
+            reason = "stop"
         found = {
-            "model_name": info.get("model") or self._model,
+            "model_name": str(info.get("model") or self._model),
             "model_provider": PROVIDER,
             "finish_reason": reason,
             "system_fingerprint": info.get("system_fingerprint"),
@@ -199,10 +204,19 @@ class AnswerBuilder:
         if reason != reader.finish_reason:
             found["service_finish_reason"] = reader.finish_reason
         if reader.usage:
-            found["cost"] = cost_of(to_usage(reader.usage), info.get("model"), self._model)
+            found["cost"] = cost_of(to_usage(reader.usage), found["model_name"], self._model)
         if self._broken:
             found["invalid_tool_call_errors"] = {each["id"]: each["error"] for each in self._broken}
         return {key: value for key, value in found.items() if value is not None}
+
+
+def _joined(pieces: list[Piece]) -> Iterator[Piece]:
+    """Join the pieces of text that stand together."""
+    for is_text, group in groupby(pieces, lambda piece: isinstance(piece, str)):
+        if is_text:
+            yield "".join(piece for piece in group if isinstance(piece, str))
+        else:
+            yield from group
 
 
 def _call_chunk(event: CallStart | CallArguments | BrokenCall) -> ChatGenerationChunk:
