@@ -4,48 +4,22 @@ Without a key it runs against the sandbox, which costs nothing. With `MINITOOLAI
 it runs against the service, after saying what that costs.
 """
 
-import os
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
+from service import ExampleError, Needs, run
 
-from langchain_minitoolai import ChatMiniToolAI, MiniToolAIError, MiniToolAIImageTool, contract
+from langchain_minitoolai import ChatMiniToolAI, MiniToolAIImageTool
 
 OUTPUT = Path("demo-output")
 QUESTION = "Why is the sky blue? Answer in two sentences."
 WISH = "Please draw a picture of a red lighthouse on a cliff in a storm, with one lit window."
 LOOK = "What does this picture show? Answer in one sentence."
-TOKENS = {"input": 9_000, "output": 900}  # an upper estimate of what the demo reads and writes
-
-
-def estimate(model: str) -> float:
-    """Estimate what the demo costs, in USD."""
-    price = contract.CHAT_PRICES[model]
-    tokens = TOKENS["input"] * price.input + TOKENS["output"] * price.output
-    return tokens / 1_000_000 + contract.IMAGE_PRICE
-
-
-@contextmanager
-def chosen_service() -> Iterator[dict[str, str]]:
-    """Choose the service, with a key and an address, or the sandbox."""
-    if os.environ.get(contract.API_KEY_VARIABLE) or os.environ.get(contract.API_BASE_VARIABLE):
-        cost = estimate(contract.DEFAULT_CHAT_MODEL)
-        address = os.environ.get(contract.API_BASE_VARIABLE, contract.API_BASE)
-        print(f"Talking to {address}. This costs about ${cost:.4f} of your credit.")
-        yield {}
-        return
-    from langchain_minitoolai import sandbox  # noqa: PLC0415 - only needed without a key
-
-    print("No MINITOOLAI_API_KEY is set: talking to the sandbox on this machine, at no cost.")
-    with sandbox.running(token_seconds=0.02) as service:
-        yield {"api_key": service.api_key, "base_url": service.base_url}
 
 
 def chat(model: ChatMiniToolAI) -> None:
@@ -92,7 +66,8 @@ def report(artifact: dict[str, Any]) -> None:
     """Say where the picture is, and what it took."""
     print(
         f"   saved: {artifact['path']}\n"
-        f"   size:  {artifact['width']} x {artifact['height']} pixels, {artifact['bytes']:,} bytes\n"
+        f"   size:  {artifact['width']} x {artifact['height']} pixels, "
+        f"{artifact['bytes']:,} bytes\n"
         f"   took:  {artifact['seconds']:.1f} s and {artifact['polls']} look(s) at the job\n"
         f"   cost:  ${artifact['cost_usd']:.4f}"
     )
@@ -109,27 +84,17 @@ def look(model: ChatMiniToolAI, artifact: dict[str, Any]) -> None:
     print()
 
 
-def main() -> int:
-    """Run the demo; every failure is one line."""
-    try:
-        with chosen_service() as access:
-            model = ChatMiniToolAI(**access)
-            tool = MiniToolAIImageTool(save_to=OUTPUT, **access)
-            chat(model)
-            artifact = draw(model, tool)
-            if not artifact:
-                print("\ndemo: the agent drew no picture; its words above say why", file=sys.stderr)
-                return 1
-            report(artifact)
-            look(model, artifact)
-    except MiniToolAIError as error:
-        print(f"\ndemo: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ndemo: stopped", file=sys.stderr)
-        return 130
-    return 0
+def show(access: dict[str, str]) -> None:
+    """Chat, draw, and look at the picture."""
+    model = ChatMiniToolAI(**access)
+    tool = MiniToolAIImageTool(save_to=OUTPUT, **access)
+    chat(model)
+    artifact = draw(model, tool)
+    if not artifact:
+        raise ExampleError("the agent drew no picture; its words above say why")
+    report(artifact)
+    look(model, artifact)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("demo", show, Needs(reads=9_000, writes=900, pictures=1)))

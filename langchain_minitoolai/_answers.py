@@ -14,6 +14,7 @@ Piece: TypeAlias = str | list[dict[str, Any]]
 
 _INFO: Final = ("id", "model", "system_fingerprint", "service_tier")
 _BLANK: Final = b"\xef\xbb\xbf \t\r\n"  # a BOM and white space
+_FIELDS: Final = (b":", b"data", b"event", b"id", b"retry")
 
 
 class Answer(NamedTuple):
@@ -107,10 +108,12 @@ class AnswerReader:
         return pieces
 
     def _cut(self) -> errors.MiniToolAIError:
-        words = self._head.decode("utf-8", "replace")
-        if self.events or not words.strip() or words.lstrip().startswith((":", "data", "event")):
+        head = self._head.lstrip(_BLANK)
+        begun = head.startswith(_FIELDS) or any(field.startswith(head) for field in _FIELDS)
+        if self.events or begun:
             message = "the answer ended before it was complete"
             return errors.StreamInterruptedError(message, status_code=200)
+        words = head.decode("utf-8", "replace")
         message = errors.tidy(f"the answer is no event stream: {words}", self._secret)
         return errors.InvalidResponseError(message, status_code=200)
 

@@ -84,13 +84,14 @@ class AnswerIntake:
         reader = self.reader
         before = reader.events
         pieces = reader.feed(block)
-        if reader.events == before:
-            if not reader.done:
-                self._budget.check()
-        elif reader.finish_reason is None:
+        progress = reader.events > before
+        if reader.complete:
+            if progress:
+                self._budget.shorten(ENDING)
+        elif progress:
             self._budget.progress()
         else:
-            self._budget.shorten(ENDING)
+            self._budget.check()
         return pieces
 
     def end(self, failure: errors.MiniToolAIError | None) -> list[Piece]:
@@ -119,23 +120,34 @@ class BodyIntake:
         self.full = False
         self._success = status < 300
         self._bound = MAX_DOCUMENT if self._success else MAX_PAGE
-        self._decode = Decoder(headers)
         self._body = bytearray()
+        try:
+            self._decode = Decoder(headers)
+        except errors.InvalidResponseError:
+            if self._success:
+                raise
+            self.full = True
 
     def feed(self, raw: bytes) -> None:
         """Take a block.
 
         Raises:
-            InvalidResponseError: If a success outgrows its bound; an error's body is cut.
+            InvalidResponseError: If a success outgrows its bound, or can't be decoded; an
+                error's body is cut there, since its status says enough.
         """
-        for block in self._decode(raw):
+        try:
+            self._take(raw)
+        except errors.InvalidResponseError:
+            if self._success:
+                raise
+            self.full = True
+
+    def _take(self, raw: bytes) -> None:
+        for block in () if self.full else self._decode(raw):
             self._body += block
             if len(self._body) > self._bound:
-                if self._success:
-                    message = f"the service sent an answer of more than {self._bound} bytes"
-                    raise errors.InvalidResponseError(message, status_code=200)
-                self.full = True
-                return
+                message = f"the service sent an answer of more than {self._bound} bytes"
+                raise errors.InvalidResponseError(message, status_code=200)
 
     def end(self, failure: errors.MiniToolAIError | None) -> bytes:
         """Give the body; that of an error even if it broke off.
