@@ -130,7 +130,6 @@ class LoopClients:
         self._route = route
         self._fresh: Shard | None = None
         self._shards: list[Shard] = []
-        self._closing: AsyncGenerator[None] | None = None
 
     async def shard(self, *, fresh: bool) -> Shard:
         """Give a client with room for one more call, making it if need be.
@@ -142,10 +141,7 @@ class LoopClients:
             await asyncio.to_thread(ssl_context, self._route.verify)
         if self._fresh is None:
             self._fresh = Shard(self._route, keep=0)
-            # The loop ends its async generators when it shuts down, and collects those
-            # that nobody holds: either way the clients are closed in their own loop.
-            self._closing = _close_at_end(self._fresh, self._shards)
-            await anext(self._closing)
+            await _close_when_done(self, (self._fresh, self._shards))
         if fresh:
             return self._fresh
         for shard in self._shards:
@@ -155,12 +151,41 @@ class LoopClients:
         return self._shards[-1]
 
 
-async def _close_at_end(fresh: Shard, shards: list[Shard]) -> AsyncGenerator[None]:
+_open: dict[object, AsyncGenerator[None]] = {}
+"""What closes the clients of each loop. It is held here, and not by the clients, because a
+task that a collected generator closes itself in may be cancelled before it has begun."""
+
+
+async def _close_when_done(owner: LoopClients, clients: tuple[Shard, list[Shard]]) -> None:
+    """Close clients in their own loop: when it shuts down, or when their owner is gone."""
+    token = object()
+    _open[token] = _close_at_end(token, *clients)
+    await anext(_open[token])
+    gone = weakref.finalize(owner, _close_soon, asyncio.get_running_loop(), token)
+    gone.atexit = False
+
+
+async def _close_at_end(token: object, fresh: Shard, shards: list[Shard]) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        for shard in (fresh, *shards):
-            await shard.client.aclose()
+        try:
+            for shard in (fresh, *shards):
+                await shard.client.aclose()
+        finally:
+            _open.pop(token, None)
+
+
+def _close_soon(loop: asyncio.AbstractEventLoop, token: object) -> None:
+    if loop.is_closed():
+        _open.pop(token, None)
+    elif token in _open:
+        loop.call_soon_threadsafe(lambda: loop.create_task(_close_now(token)))
+
+
+async def _close_now(token: object) -> None:
+    if token in _open:
+        await _open[token].aclose()
 
 
 class Network:
