@@ -6,6 +6,7 @@ from pydantic_core import from_json
 
 from langchain_minitoolai import errors
 from langchain_minitoolai._failures import MAX_DOCUMENT, MAX_PAGE, body_words, told_error
+from langchain_minitoolai._frame import ContentFrame
 from langchain_minitoolai._sse import DONE, Event, EventDecoder, EventTooLargeError
 
 Piece: TypeAlias = str | list[dict[str, Any]]
@@ -13,6 +14,7 @@ Piece: TypeAlias = str | list[dict[str, Any]]
 
 _INFO: Final = ("id", "model", "system_fingerprint", "service_tier")
 _BLANK: Final = b"\xef\xbb\xbf \t\r\n"  # a BOM and white space
+_FIELDS: Final = (b":", b"data", b"event", b"id", b"retry")
 
 
 class Answer(NamedTuple):
@@ -47,6 +49,7 @@ class AnswerReader:
         self._secret = secret
         self._answered = False
         self._decoder = EventDecoder()
+        self._frame = ContentFrame()
         self._head = b""
         self._document: bytearray | None = None
 
@@ -105,10 +108,12 @@ class AnswerReader:
         return pieces
 
     def _cut(self) -> errors.MiniToolAIError:
-        words = self._head.decode("utf-8", "replace")
-        if self.events or not words.strip() or words.lstrip().startswith((":", "data", "event")):
+        head = self._head.lstrip(_BLANK)
+        begun = head.startswith(_FIELDS) or any(field.startswith(head) for field in _FIELDS)
+        if self.events or begun:
             message = "the answer ended before it was complete"
             return errors.StreamInterruptedError(message, status_code=200)
+        words = head.decode("utf-8", "replace")
         message = errors.tidy(f"the answer is no event stream: {words}", self._secret)
         return errors.InvalidResponseError(message, status_code=200)
 
@@ -127,22 +132,38 @@ class AnswerReader:
     def _read(self, events: list[Event]) -> list[Piece]:
         pieces: list[Piece] = []
         for data, name in events:
-            if data == DONE or data.strip() == DONE:
+            self.events += 1
+            text = self._frame.read(data) if name != b"error" else None
+            if text is not None:
+                if text:
+                    pieces.append(text)
+            elif data.strip() == DONE:
+                self.events -= 1
                 self.done = True
                 break
-            self.events += 1
-            chunk = self._parse(data)
-            if name == b"error" or "error" in chunk or "status" in chunk:
-                self._raise_told(chunk, name)
-            if not self.info:
-                self.info = _info(chunk)
-            usage = chunk.get("usage")
-            if isinstance(usage, dict):
-                self.usage = usage
-            choices = chunk.get("choices")
-            if choices and isinstance(choices, list) and isinstance(choices[0], dict):
-                self._read_choice(choices[0], "delta", pieces)
+            else:
+                self._read_whole(data, name, pieces)
         return pieces
+
+    def _read_whole(self, data: bytes, name: bytes, pieces: list[Piece]) -> None:
+        chunk = self._parse(data)
+        if name == b"error" or "error" in chunk or "status" in chunk:
+            self._raise_told(chunk, name)
+        if not self.info:
+            self.info = _info(chunk)
+        usage = chunk.get("usage")
+        if isinstance(usage, dict):
+            self.usage = usage
+        choices = chunk.get("choices")
+        if choices and isinstance(choices, list) and isinstance(choices[0], dict):
+            before = len(pieces)
+            self._read_choice(choices[0], "delta", pieces)
+            if pieces[before:] and self.finish_reason is None and usage is None:
+                self._learn(data, pieces[before:])
+
+    def _learn(self, data: bytes, pieces: list[Piece]) -> None:
+        if len(pieces) == 1 and isinstance(pieces[0], str):
+            self._frame.learn(data, pieces[0])
 
     def _parse(self, data: bytes) -> dict[str, Any]:
         try:

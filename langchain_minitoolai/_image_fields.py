@@ -112,10 +112,11 @@ class ImageFields(Connection, BaseTool):
         """Leave out the schema, a class made at run time."""
         state = super().__getstate__()
         private: Mapping[str, Any] = state["__pydantic_private__"] or {}
+        memo = dict.fromkeys(private.keys() & {"_tool_call_schema_memo"})
         return {
             **state,
             "__dict__": {**state["__dict__"], "args_schema": None},
-            "__pydantic_private__": {**private, "_tool_call_schema_memo": None},
+            "__pydantic_private__": {**private, **memo},
         }
 
     def __setstate__(self, state: dict[Any, Any]) -> None:

@@ -6,7 +6,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages import content as blocks
 from langchain_core.messages.block_translators import register_translator
 
-from langchain_minitoolai._chunks import PROVIDER
+from langchain_minitoolai._chunk_forms import PROVIDER
 
 
 def register() -> None:
