@@ -6,9 +6,9 @@ import threading
 from typing import Any
 
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
-from langchain_minitoolai import _connection, contract
+from langchain_minitoolai import contract
 from langchain_minitoolai._async_client import AsyncClient
 from langchain_minitoolai._client import Client
 from langchain_minitoolai._connection import Connection, check_base, is_loopback
@@ -329,6 +329,7 @@ def test_two_owners_with_the_same_fields_are_equal_used_or_not() -> None:
     one, two = owner(), owner()
     one._client()
     assert one == two
+    assert len({one._shells, two._shells}) == 1
     assert copy.deepcopy(one) == one
     assert one != owner(timeout=7)
 
@@ -336,7 +337,7 @@ def test_two_owners_with_the_same_fields_are_equal_used_or_not() -> None:
 def test_core_s_own_steps_after_making_an_owner_are_taken() -> None:
     steps: list[str] = []
 
-    class Base(_connection.BaseModel):
+    class Base(BaseModel):
         def model_post_init(self, context: Any, /) -> None:
             steps.append("core")
 

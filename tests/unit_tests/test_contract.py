@@ -37,8 +37,8 @@ JOB = {"jobid": "12345678", "signature": "abcxyz123"}
 def test_the_addresses_are_the_page_s() -> None:
     assert contract.API_BASE + contract.CHAT_PATH == "https://minitoolai.com/api/chat-completions/"
     assert contract.API_BASE + contract.IMAGE_PATH == "https://minitoolai.com/api/texttoimage/"
-    jobs = "https://minitoolai.com/api/texttoimage/jobs/"
-    assert contract.API_BASE + contract.IMAGE_JOB_PATH == jobs
+    job = contract.API_BASE + contract.IMAGE_JOB_PATH
+    assert job == "https://minitoolai.com/api/texttoimage/jobs/"
 
 
 def test_the_page_s_requests_are_made_of_the_fields() -> None:
