@@ -60,8 +60,13 @@ def to_parts(content: str | list[Any], field: str) -> list[Part]:
     return [
         part
         for index, block in enumerate(blocks)
-        for part in _to_parts(block, field if content is block else f"{field}[{index}]")
+        for part in block_parts(block, field if content is block else f"{field}[{index}]")
     ]
+
+
+def block_parts(block: Block, field: str) -> list[Part]:
+    """Make the service's parts of one block, as `to_parts` does; `field` names the block."""
+    return list(_to_parts(block, field))
 
 
 def to_content(parts: list[Part]) -> str | list[Part]:
@@ -106,7 +111,8 @@ def _to_parts(block: Block, field: str) -> Iterator[Part]:
 
 def _address(block: Mapping[str, Any], field: str) -> tuple[Any, Any]:
     """Find a picture's address, making a data URL of bytes in base64, and its detail."""
-    detail = block.get("detail")
+    extras = block.get("extras")  # where LangChain's own blocks keep what other forms have
+    detail = block.get("detail", extras.get("detail") if isinstance(extras, Mapping) else None)
     inner = block.get("image_url")
     if isinstance(inner, Mapping):
         return inner.get("url"), inner.get("detail", detail)
@@ -165,9 +171,11 @@ def _checked_data(url: str, field: str) -> str:
             f"{field}: the picture has {size:,} bytes; allowed: at most {MAX_IMAGE:,}"
         )
     try:
-        binascii.a2b_base64(data, strict_mode=True)
+        whole = binascii.a2b_base64(data, strict_mode=True)
     except ValueError:
-        raise InvalidInputError(f"{field}: the picture's data is no base64") from None
+        whole = b""
+    if not whole:
+        raise InvalidInputError(f"{field}: the picture's data is empty or no base64")
     return f"data:{kind};base64,{data}"
 
 

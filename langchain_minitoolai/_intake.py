@@ -16,7 +16,11 @@ _STEP: Final = 64 * 1024
 
 
 class Decoder:
-    """Undoes the compression that was not asked for, in bounded steps."""
+    """Undoes the compression that was not asked for, in bounded steps.
+
+    Attributes:
+        plain: There is none to undo.
+    """
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         """Choose by the reply's headers.
@@ -30,7 +34,8 @@ class Decoder:
                 f"the service sent a content encoding nobody asked for: {encoding}"
             )
             raise errors.InvalidResponseError(message)
-        self._zlib = zlib.decompressobj(47) if encoding not in ("", "identity") else None
+        self.plain = encoding in ("", "identity")
+        self._zlib = None if self.plain else zlib.decompressobj(47)
 
     def __call__(self, block: bytes) -> Iterable[bytes]:
         """Give the block's content, in steps of at most 64 KiB if it was compressed."""
@@ -71,24 +76,23 @@ class AnswerIntake:
         Raises:
             MiniToolAIError: As `AnswerReader.feed`; or if the time is up.
         """
+        if self._decode.plain:
+            return self._take(raw)
+        return [piece for block in self._decode(raw) for piece in self._take(block)]
+
+    def _take(self, block: bytes) -> list[Piece]:
         reader = self.reader
         before = reader.events
-        pieces: list[Piece] = []
-        for block in self._decode(raw):
-            pieces += reader.feed(block)
-            if reader.done:
-                return pieces
-            self._watch(progress=reader.events > before)
-        return pieces
-
-    def _watch(self, *, progress: bool) -> None:
-        if self.reader.complete:
+        pieces = reader.feed(block)
+        progress = reader.events > before
+        if reader.complete:
             if progress:
                 self._budget.shorten(ENDING)
         elif progress:
             self._budget.progress()
         else:
             self._budget.check()
+        return pieces
 
     def end(self, failure: errors.MiniToolAIError | None) -> list[Piece]:
         """Take the end of the body.

@@ -5,7 +5,7 @@ results in a user message. Text that others wrote is neutralised, so that it can
 either.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any, Final
@@ -20,11 +20,19 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_minitoolai._content import Part, is_picture, map_text, to_content, to_parts
+from langchain_minitoolai._content import (
+    Part,
+    block_parts,
+    is_picture,
+    map_text,
+    to_content,
+    to_parts,
+)
 from langchain_minitoolai._tool_history import (
     assistant_text,
     block_results,
     call_names,
+    calls_of,
     results_content,
 )
 from langchain_minitoolai._tool_prompt import neutralise
@@ -85,11 +93,6 @@ def role_of(message: BaseMessage, field: str) -> str:
     return _ROLES[role]
 
 
-def text_of(parts: Iterable[Part]) -> str:
-    """Join the text of the parts, and leave the pictures out."""
-    return "".join(part["text"] for part in parts if part["type"] == "text")
-
-
 def is_result(message: BaseMessage) -> bool:
     """Say whether a message holds a tool's result."""
     return isinstance(message, ToolMessage | FunctionMessage)
@@ -100,7 +103,12 @@ def is_result_block(block: Any) -> bool:
     return isinstance(block, Mapping) and block.get("type") == _RESULT
 
 
-def _field(index: int) -> str:
+def picture(field: str, block: Mapping[str, Any]) -> Part | None:
+    """Make the part of a block that holds a picture; `None` says that it holds none."""
+    return block_parts(block, field)[0] if is_picture(block) else None
+
+
+def _field(index: int | str) -> str:
     return f"messages[{index}].content"
 
 
@@ -110,7 +118,7 @@ def _as_it_is(text: str) -> str:
 
 def _tells_of_tools(message: BaseMessage) -> bool:
     blocks = message.content if isinstance(message.content, list) else ()
-    calls = isinstance(message, AIMessage) and bool(call_names([message]))
+    calls = isinstance(message, AIMessage) and bool(calls_of(message))
     return is_result(message) or calls or any(map(is_result_block, blocks))
 
 
@@ -121,14 +129,12 @@ def _one(
     if role == "user":
         parts = _user_parts(message.content, field, guard, names)
         return {"role": role, "content": to_content(parts)}
-    if role == "developer":
-        text = to_content(to_parts(message.content, field))
-        if not isinstance(text, str):
-            raise InvalidInputError(f"{field} holds a picture; allowed in a system message: text")
-        return {"role": role, "content": text}
     if isinstance(message, AIMessage) and (guard is neutralise or not _is_text(message)):
         return {"role": role, "content": assistant_text(message)}
-    return {"role": role, "content": text_of(to_parts(message.content, field))}
+    text = to_content(to_parts(message.content, field))
+    if not isinstance(text, str):
+        raise InvalidInputError(f"{field} holds a picture; allowed for the role {role}: text")
+    return {"role": role, "content": text if role == "developer" else guard(text)}
 
 
 def _is_text(message: BaseMessage) -> bool:
@@ -144,17 +150,19 @@ def _user_parts(
     for results, group in groupby(enumerate(content), lambda pair: is_result_block(pair[1])):
         if results:
             blocks = [block for _, block in group]
-            text, pictures = block_results(blocks, names, partial(_picture, field))
+            text, pictures = block_results(blocks, names, partial(picture, field))
             parts += [{"type": "text", "text": text}, *pictures]
         else:
             for index, block in group:
-                parts += map_text(to_parts([block], f"{field}[{index}]"), guard)
+                parts += map_text(block_parts(block, f"{field}[{index}]"), guard)
     return parts
 
 
 def _results(group: Sequence[tuple[int, BaseMessage]], names: Mapping[str, str]) -> dict[str, Any]:
     results = [_as_tool_message(message) for _, message in group]
-    text, pictures = results_content(results, names, partial(_picture, _field(group[0][0])))
+    first, last = group[0][0], group[-1][0]
+    field = _field(first if first == last else f"{first}:{last + 1}")
+    text, pictures = results_content(results, names, partial(picture, field))
     return {"role": "user", "content": to_content([{"type": "text", "text": text}, *pictures])}
 
 
@@ -162,10 +170,6 @@ def _as_tool_message(message: BaseMessage) -> ToolMessage:
     if isinstance(message, ToolMessage):
         return message
     return ToolMessage(content=message.content, name=message.name, tool_call_id="")
-
-
-def _picture(field: str, block: Mapping[str, Any]) -> Part | None:
-    return to_parts([block], field)[0] if is_picture(block) else None
 
 
 def _with_rules(wire: list[dict[str, Any]], rules: str) -> list[dict[str, Any]]:

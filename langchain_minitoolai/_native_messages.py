@@ -1,14 +1,15 @@
 """LangChain messages to OpenAI's roles and calls, for `tool_calling="native"`."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, FunctionMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from pydantic_core import to_json
 
-from langchain_minitoolai._content import to_content, to_parts
-from langchain_minitoolai._messages import is_result_block, role_of, text_of
-from langchain_minitoolai._tool_history import calls_of
+from langchain_minitoolai._content import Part, block_parts, to_content
+from langchain_minitoolai._messages import is_result, is_result_block, picture, role_of
+from langchain_minitoolai._tool_history import calls_of, result_text, words_of
 from langchain_minitoolai.errors import InvalidInputError
 
 
@@ -20,7 +21,8 @@ def to_native(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
 
     Returns:
         Roles `developer`, `user`, `assistant` (with `tool_calls`) and `tool`. A result's
-        pictures follow the results in a `user` message, since role `tool` takes text alone.
+        pictures, named `[image 1]` and so on there, follow the results in a `user` message,
+        since role `tool` takes text alone.
 
     Raises:
         InvalidInputError: If there is no message, or one that can't be sent.
@@ -28,49 +30,48 @@ def to_native(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
     if not messages:
         raise InvalidInputError("messages is empty; allowed: one message or more")
     wire: list[dict[str, Any]] = []
-    pictures: list[dict[str, Any]] = []
+    pictures: list[Part] = []
     for index, message in enumerate(messages):
-        field = f"messages[{index}].content"
-        if not isinstance(message, ToolMessage | FunctionMessage) and pictures:
+        if pictures and not is_result(message):
             wire.append({"role": "user", "content": pictures})
             pictures = []
-        made, shown = _one(message, field)
-        wire += made
-        pictures += shown
+        wire += _one(message, f"messages[{index}].content", pictures)
     return [*wire, {"role": "user", "content": pictures}] if pictures else wire
 
 
-def _one(message: BaseMessage, field: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    if isinstance(message, ToolMessage | FunctionMessage):
-        return _result(getattr(message, "tool_call_id", ""), message.content, field)
+def _one(message: BaseMessage, field: str, pictures: list[Part]) -> list[dict[str, Any]]:
+    """Write a message; the pictures of a result go to `pictures`."""
+    if is_result(message):
+        call_id = message.tool_call_id if isinstance(message, ToolMessage) else ""
+        return [_result(call_id, message.content, field, pictures)]
     if isinstance(message, AIMessage):
-        return [_assistant(message, field)], []
-    wire: list[dict[str, Any]] = []
-    pictures: list[dict[str, Any]] = []
+        return [_assistant(message)]
+    shown: list[Part] = []
     blocks = [message.content] if isinstance(message.content, str) else message.content
-    for block in blocks:
-        if isinstance(block, str) or not is_result_block(block):
-            continue
-        made, shown = _result(str(block.get("tool_use_id") or ""), block.get("content"), field)
-        wire += made
-        pictures += shown
-    parts = to_parts([block for block in blocks if not is_result_block(block)], field)
-    if pictures or parts or not wire:
-        content = to_content([*pictures, *parts])
-        wire.append({"role": role_of(message, field), "content": content})
-    return wire, []
+    wire = [
+        _result(str(block.get("tool_use_id") or ""), block.get("content") or "", field, shown)
+        for block in blocks
+        if isinstance(block, dict) and is_result_block(block)
+    ]
+    parts = [
+        part
+        for index, block in enumerate(blocks)
+        if not is_result_block(block)
+        for part in block_parts(block, f"{field}[{index}]")
+    ]
+    role, content = role_of(message, field), to_content([*shown, *parts])
+    if role != "user" and not isinstance(content, str):
+        raise InvalidInputError(f"{field} holds a picture; allowed for the role {role}: text")
+    return [*wire, {"role": role, "content": content}] if content or not wire else wire
 
 
-def _result(
-    call_id: str, content: Any, field: str
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    parts = to_parts(content or "", field)
-    result = {"role": "tool", "tool_call_id": call_id, "content": text_of(parts)}
-    return [result], [part for part in parts if part["type"] != "text"]
+def _result(call_id: str, content: Any, field: str, pictures: list[Part]) -> dict[str, Any]:
+    text = result_text(content, pictures, partial(picture, field))
+    return {"role": "tool", "tool_call_id": call_id, "content": text}
 
 
-def _assistant(message: AIMessage, field: str) -> dict[str, Any]:
-    text = text_of(to_parts(message.content, field))
+def _assistant(message: AIMessage) -> dict[str, Any]:
+    text = words_of(message)
     calls = [
         {
             "id": call["id"] or "",

@@ -11,7 +11,7 @@ class StopCutter:
     """
 
     def __init__(self, stop: Iterable[str]) -> None:
-        """Look for these sequences; where several begin at one place, any of them cuts."""
+        """Look for these sequences; the one that begins first cuts."""
         self._stop = tuple(stop)
         self._held = ""
         self.hit = False
@@ -27,20 +27,21 @@ class StopCutter:
         if not self._stop:
             return text
         text = self._held + text
-        found = [place for stop in self._stop if (place := text.find(stop)) >= 0]
-        if found:
-            self.hit = True
-            self._held = ""
-            return text[: min(found)]
         keep = max(_overlap(text, stop) for stop in self._stop)
-        cut = len(text) - keep
-        self._held = text[cut:]
-        return text[:cut]
+        return self._cut(text, len(text) - keep)
 
     def flush(self) -> str:
         """Give what was kept: no more text follows, or something that is no text."""
-        held, self._held = self._held, ""
-        return held
+        return self._cut(self._held, len(self._held))
+
+    def _cut(self, text: str, settled: int) -> str:
+        """Cut before a sequence that begins by `settled`; from there on, keep the text."""
+        found = [place for stop in self._stop if (place := text.find(stop)) >= 0]
+        if found and min(found) <= settled:
+            self.hit, self._held = True, ""
+            return text[: min(found)]
+        self._held = text[settled:]
+        return text[:settled]
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -51,11 +51,15 @@ def call_names(messages: Iterable[BaseMessage]) -> dict[str, str]:
 
 def assistant_text(message: AIMessage) -> str:
     """Write what the model said and called; empty where it said nothing."""
+    said = neutralise(words_of(message)).strip()
+    return "\n".join(text for text in (said, render_calls(calls_of(message))) if text)
+
+
+def words_of(message: AIMessage) -> str:
+    """Write what the model said, in whatever blocks, without its calls and thoughts."""
     content = message.content
     blocks = [content] if isinstance(content, str) else content
-    # Joined first: a tag in two halves is a tag.
-    said = neutralise("".join(_block_text(block) for block in blocks)).strip()
-    return "\n".join(text for text in (said, render_calls(calls_of(message))) if text)
+    return "".join(_block_text(block) for block in blocks)
 
 
 def results_content(
@@ -77,11 +81,28 @@ def results_content(
             id=message.tool_call_id,
             name=message.name or names.get(message.tool_call_id, ""),
             status=message.status,
-            content=_result_text(message.content, parts, read_image),
+            content=result_text(message.content, parts, read_image),
         )
         for message in messages
     ]
     return render_results(results), parts
+
+
+def result_text(content: Any, parts: list[Part], read_image: ImageReader) -> str:
+    """Write a result's content as words, which name its pictures; those go to `parts`."""
+    if isinstance(content, str):
+        return content
+    lines: list[str] = []
+    for block in content if isinstance(content, list) else [content]:
+        part = read_image(block) if isinstance(block, Mapping) else None
+        if part is not None:
+            parts.append(part)
+            lines.append(f"[image {len(parts)}]")
+        elif isinstance(block, str | Mapping):
+            lines.append(_block_text(block))
+        else:
+            lines.append(neutral_json(block))
+    return "\n".join(lines)
 
 
 def block_results(
@@ -101,7 +122,7 @@ def _block_result(
 ) -> ToolResult:
     call_id = str(block.get("tool_use_id") or "")
     status = "error" if block.get("is_error") else "success"
-    content = _result_text(block.get("content") or "", parts, read_image)
+    content = result_text(block.get("content") or "", parts, read_image)
     return ToolResult(call_id, names.get(call_id, ""), status, content)
 
 
@@ -149,20 +170,3 @@ def _block_text(block: str | Mapping[str, Any]) -> str:
     if kind in _UNSAID:
         return ""
     return f"[{kind}]" if kind in _MEDIA else json.dumps(dict(block), default=str)
-
-
-def _result_text(content: Any, parts: list[Part], read_image: ImageReader) -> str:
-    """Write a result's content as words; its pictures go to `parts`."""
-    if isinstance(content, str):
-        return content
-    lines: list[str] = []
-    for block in content if isinstance(content, list) else [content]:
-        part = read_image(block) if isinstance(block, Mapping) else None
-        if part is not None:
-            parts.append(part)
-            lines.append(f"[image {len(parts)}]")
-        elif isinstance(block, str | Mapping):
-            lines.append(_block_text(block))
-        else:
-            lines.append(neutral_json(block))
-    return "\n".join(lines)
