@@ -239,6 +239,78 @@ def test_a_proxy_is_connected_to_in_the_same_time(clock: Clock, colour: type[Wir
     assert [name for name, _ in wire.times if name == "tls"] == ["tls"]
 
 
+class Socket:
+    """A connected socket, which notes its time limit and takes some."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.limits: list[float] = []
+        self._wire = wire
+
+    def settimeout(self, seconds: float) -> None:
+        self.limits.append(seconds)
+
+    def recv(self, size: int) -> bytes:
+        return self._wire.read(size)
+
+
+class SocketWire(Wire):
+    """A wire whose bytes are read from the socket under it."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.socket = Socket(self)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self.socket if info == "socket" else None
+
+
+@pytest.mark.parametrize("url", ["http://service.test/api", "https://service.test/api"])
+def test_a_socket_is_given_the_time_that_is_left(clock: Clock, url: str) -> None:
+    wire = SocketWire(clock, ANSWER[:20], ANSWER[20:30], ANSWER[30:])
+    assert exchange(wire, Budget(clock, 10.0, None), url).content == b"{}"
+    started = wire.socket.limits[0]
+    assert started == 10.0 - sum(name != "read" for name, _ in wire.times)
+    assert wire.socket.limits == [started, started - 1, started - 2]
+
+
+def test_a_socket_s_limit_is_moved_only_where_it_matters(clock: Clock) -> None:
+    drip = [bytes([byte]) for byte in ANSWER]
+    wire = SocketWire(clock, *drip, takes=0.001)
+    exchange(wire, Budget(clock, 10.0, None), "http://service.test/api")
+    assert len(wire.socket.limits) < len(drip) / 15
+
+
+def test_headers_that_drip_over_a_socket_are_cut_off_when_the_time_is_up(clock: Clock) -> None:
+    wire = SocketWire(clock, *[bytes([byte]) for byte in ANSWER])
+    with pytest.raises(TimeoutError):
+        exchange(wire, Budget(clock, 9.0, None), "http://service.test/api")
+    assert clock() == 1009.0
+    assert wire.closed
+
+
+def test_with_tls_inside_tls_the_bytes_do_not_come_from_the_socket(clock: Clock) -> None:
+    wire = SocketWire(clock, b"HTTP/1.1 200 OK\r\n\r\n", ANSWER)
+    route = Route("https://proxy.test:3128", verify=False)
+    exchange(wire, Budget(clock, 60.0, None), "https://service.test/api", route)
+    assert [name for name, _ in wire.times if name == "tls"] == ["tls", "tls"]
+    assert len(wire.socket.limits) == 1
+    assert len([left for name, left in wire.times if name == "read" and left]) == 1
+
+
+@pytest.mark.parametrize("failure", [ssl.SSLError("no"), asyncio.CancelledError()])
+def test_a_handshake_that_fails_in_a_loop_closes_the_connection(
+    clock: Clock, failure: BaseException
+) -> None:
+    class Refusing(AsyncWire):
+        async def start_tls(self, *args: Any) -> Any:
+            raise failure
+
+    wire = Refusing(clock, ANSWER)
+    with pytest.raises(type(failure)):
+        exchange(wire, Budget(clock, 9.0, None), "https://service.test/api")
+    assert wire.closed
+
+
 def test_headers_that_drip_are_cut_off_when_the_time_is_up(clock: Clock) -> None:
     drip = [bytes([byte]) for byte in ANSWER]
     wire = Wire(clock, *drip)

@@ -151,9 +151,9 @@ def test_a_call_says_whether_its_connection_must_be_fresh(over: MakeShell, *, fr
     assert shell.network.fresh == [fresh]
 
 
-def test_a_body_that_is_no_json_is_refused_by_the_writer_of_json(over: MakeShell) -> None:
+def test_a_body_that_is_no_json_is_refused_before_anything_is_sent(over: MakeShell) -> None:
     shell = over(Exchange())
-    with pytest.raises(ValueError, match="serialize"):
+    with pytest.raises(errors.InvalidInputError, match="x is <object object"):
         shell.run(once(call(body={"x": object()})))
     assert shell.service.requests == []
 
