@@ -163,6 +163,12 @@ class _Shells:
     def __reduce__(self) -> tuple[type["_Shells"], tuple[()]]:
         return (_Shells, ())
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Shells)  # owners are equal whoever of them was used
+
+    def __hash__(self) -> int:
+        return hash(_Shells)
+
     def get(self, owner: Connection) -> tuple[Client, AsyncClient]:
         settings = (
             owner.minitoolai_api_key,
