@@ -1,9 +1,10 @@
 # Every target sets up what it needs; a Python 3.11 or newer is all that must be there.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format docs build clean
+.PHONY: help demo test faults soak lint format docs bench bench-quick bench-guard build real-model clean
 
 VENV ?= .venv
+REAL_VENV := .venv-real-model
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
@@ -11,14 +12,20 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\): .*## /\1	/p' Makefile | while IFS='	' read -r name text; do \
-		printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\): .*## /\1	/p' Makefile | while IFS='	' read -r name text; do \
+		printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.demo ## Stream an answer, look at a picture, draw one (no key needed)
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test ## Run unit and integration tests with branch coverage
 	@$(BIN)/python -m pytest -q --cov --cov-report=term
+
+faults: $(VENV)/.test ## Play every fault of the wire, and print what became of each
+	@$(BIN)/python -m tests.faults $(if $(TARGET),--target $(TARGET)) $(if $(ONLY),--only '$(ONLY)')
+
+soak: $(VENV)/.test ## Many callers at once for a minute, one request in twenty at fault
+	@$(BIN)/python benchmarks/soak.py --seconds 60
 
 lint: $(VENV)/.test $(VENV)/.lint ## Check style, types and the layers of imports
 	@$(BIN)/ruff check --quiet .
@@ -33,13 +40,26 @@ format: $(VENV)/.lint ## Sort imports, fix what can be fixed, format
 docs: $(VENV)/.demo ## Write the tables of the documentation anew
 	@$(BIN)/python docs/generate.py
 
+bench: $(VENV)/.bench ## Measure beside other chat models and the floors; takes some ten minutes
+	@$(BIN)/python -m benchmarks --json $(VENV)/bench.json --markdown $(VENV)/bench.md
+
+bench-quick: $(VENV)/.bench ## Measure the same with less care, in under a minute
+	@$(BIN)/python -m benchmarks --quick
+
+bench-guard: $(VENV)/.test ## Fail where the chat model got slower against floors measured beside it
+	@$(BIN)/python -m benchmarks.guard
+
 build: $(VENV)/.build ## Build the sdist and the wheel into dist/
 	@rm -rf dist
 	@$(BIN)/python -m build --outdir dist . > $(VENV)/build.txt 2>&1 || { cat $(VENV)/build.txt; exit 1; }
 	@ls dist/*
 
+real-model: ## Stream from a small real model (the first time it compiles for ten minutes)
+	@$(MAKE) --no-print-directory VENV=$(REAL_VENV) $(REAL_VENV)/.real
+	@$(REAL_VENV)/bin/python scripts/real_model.py
+
 clean: ## Remove the environment and everything built
-	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+	rm -rf $(VENV) $(REAL_VENV) build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
 		.pytest_cache .ruff_cache demo-output
 
 # --- Set-up: one stamp a group, anew whenever pyproject.toml changes ----------------
@@ -69,6 +89,16 @@ $(VENV)/.test: $(VENV)/.made pyproject.toml
 
 $(VENV)/.lint: $(VENV)/.made pyproject.toml
 	@$(INSTALL) --group lint
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.made pyproject.toml
+	@$(INSTALL) -e '.[aiohttp]' --group bench
+	@touch $@
+
+# Apart from the others: it compiles llama.cpp.
+$(VENV)/.real: $(VENV)/.made pyproject.toml
+	@echo 'Compiling llama.cpp: about ten minutes on two cores ...' >&2
+	@$(INSTALL) -e '.[sandbox]' --group real-model
 	@touch $@
 
 $(VENV)/.build: $(VENV)/.made pyproject.toml

@@ -1,1 +1,1 @@
-"""Measurements of the package, each run as `python -m benchmarks.NAME`."""
+"""Benchmarks: the package beside what a user would pick instead, and beside the floors."""

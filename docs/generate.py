@@ -121,12 +121,23 @@ def image_names() -> str:
     return table(("What", "Names"), rows)
 
 
+def faults() -> str:
+    """Every fault that is provoked in the tests, and what holds then."""
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    from tests.faults.catalog import FAULTS  # noqa: PLC0415 - the one table that needs the tests
+
+    rows = [(fault.group, fault.name, fault.promise) for fault in FAULTS]
+    return table(("Chapter", "Fault", "What holds"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "chat-models": chat_models,
     "chat-parameters": chat_parameters,
     "input-images": input_images,
     "image-parameters": image_parameters,
     "image-names": image_names,
+    "faults": faults,
 }
 
 

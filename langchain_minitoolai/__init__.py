@@ -8,12 +8,23 @@ from langchain_minitoolai._version import __version__
 if TYPE_CHECKING:
     from langchain_minitoolai.chat_models import ChatMiniToolAI
     from langchain_minitoolai.errors import MiniToolAIError
+    from langchain_minitoolai.tools import GeneratedImage, ImageJob, MiniToolAIImageTool
 
-__all__ = ["ChatMiniToolAI", "MiniToolAIError", "__version__"]
+__all__ = [
+    "ChatMiniToolAI",
+    "GeneratedImage",
+    "ImageJob",
+    "MiniToolAIError",
+    "MiniToolAIImageTool",
+    "__version__",
+]
 
 _ROOMS = {
     "ChatMiniToolAI": "chat_models",
+    "GeneratedImage": "tools",
+    "ImageJob": "tools",
     "MiniToolAIError": "errors",
+    "MiniToolAIImageTool": "tools",
 }
 
 

@@ -54,12 +54,16 @@ class AsyncClient(Endpoint):
                 outcome = await self._do(step)
             except Exception as caught:  # noqa: BLE001 - the flow decides what to do with it
                 error = caught
+            except BaseException:
+                flow.close()  # now: a kept traceback would keep it, and what it holds
+                raise
 
     async def _do(self, step: Step) -> Any:
         if isinstance(step, Call):
             if step.reads == "stream":
                 return await AsyncOpenAnswer(self, step).open()
             task = asyncio.create_task(self.perform(step))
+            task.add_done_callback(_forgive)
             try:
                 await asyncio.wait((task,))
             finally:
@@ -90,9 +94,9 @@ class AsyncClient(Endpoint):
         except WIRE_FAILURES as caught:
             failure = failure_of(caught, budget)
         finally:
+            shard.busy -= 1
             if response is not None:
                 await response.aclose()
-            shard.busy -= 1
         raise failure
 
     async def _answer(
@@ -157,6 +161,12 @@ async def _settle(task: asyncio.Task[Any]) -> None:
         await asyncio.wait((task,))
 
 
+def _forgive(done: asyncio.Future[Any]) -> None:
+    """Keep a failure that nobody asks for any more off stderr."""
+    if not done.cancelled():
+        done.exception()
+
+
 class AsyncOpenAnswer:
     """A chat answer that is still coming, read ahead by a task of its own.
 
@@ -173,6 +183,7 @@ class AsyncOpenAnswer:
         self._loop = asyncio.get_running_loop()
         self._pieces: deque[list[Piece]] = deque()
         self._opened: asyncio.Future[Reply] = self._loop.create_future()
+        self._opened.add_done_callback(_forgive)
         self._news: asyncio.Future[None] | None = None
         self._taken: asyncio.Future[None] | None = None
         self._task = self._loop.create_task(client.perform(call, self))

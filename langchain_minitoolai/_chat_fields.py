@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from langchain_minitoolai import contract
 from langchain_minitoolai._chat_request import chat_request
-from langchain_minitoolai._chunks import PROVIDER
+from langchain_minitoolai._chunk_forms import PROVIDER
 from langchain_minitoolai._connection import Connection
 from langchain_minitoolai._parameters import Parameters, ToolCalling, stop_sequences
 from langchain_minitoolai._profiles import profile_of

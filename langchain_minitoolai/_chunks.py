@@ -3,13 +3,15 @@
 import json
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
-from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from langchain_minitoolai._answers import AnswerReader, Piece
+from langchain_minitoolai._chunk_forms import PROVIDER, call_chunk, text_chunk
 from langchain_minitoolai._json_text import JsonUnwrapper
 from langchain_minitoolai._stop import StopCutter
 from langchain_minitoolai._tool_events import (
@@ -22,13 +24,7 @@ from langchain_minitoolai._tool_events import (
 )
 from langchain_minitoolai._usage import cost_of, to_usage
 
-PROVIDER: Final = "minitoolai"
-
 CallEvent: TypeAlias = CallStart | CallArguments | CallEnd | BrokenCall
-
-_METADATA: Final = {"model_provider": PROVIDER}
-_MESSAGE: Final = AIMessageChunk(content="", response_metadata=_METADATA)
-_CHUNK: Final = ChatGenerationChunk(message=_MESSAGE)
 
 
 class TextReader(Protocol):
@@ -49,20 +45,6 @@ class DeltaReader(Protocol):
 
     def finish(self, finish_reason: str | None) -> list[Event]:
         """Read the end."""
-
-
-def text_chunk(text: str) -> ChatGenerationChunk:
-    """Make a chunk of text: a copy of one that pydantic has checked, with its own lists."""
-    message = _MESSAGE.model_copy()
-    message.__dict__.update(  # which leaves the fields that count as set alone
-        content=text,
-        additional_kwargs={},
-        response_metadata={"model_provider": PROVIDER},
-        tool_calls=[],
-        invalid_tool_calls=[],
-        tool_call_chunks=[],
-    )
-    return _CHUNK.model_copy(update={"message": message, "text": text})
 
 
 class AnswerBuilder:
@@ -97,12 +79,21 @@ class AnswerBuilder:
         self._names: dict[int, CallStart] = {}
         self._calls: list[ToolCall] = []
         self._broken: list[InvalidToolCall] = []
+        self._plain = not (stop or tools or unwrap)
+        self._started = False
 
     def chunks(self, pieces: list[Piece]) -> list[ChatGenerationChunk]:
-        """Make chunks of the pieces that came."""
-        return [
-            chunk for piece in pieces for event in self._read(piece) for chunk in self._show(event)
-        ]
+        """Make chunks of the pieces that came; the first one names the provider."""
+        chunks = []
+        for piece in pieces:
+            if self._plain and isinstance(piece, str):
+                chunks.append(text_chunk(piece))
+            else:
+                chunks += [chunk for event in self._read(piece) for chunk in self._show(event)]
+        if chunks and not self._started:
+            self._started = True
+            chunks[0].message.response_metadata["model_provider"] = PROVIDER
+        return chunks
 
     def last_chunks(self, reader: AnswerReader) -> list[ChatGenerationChunk]:
         """Make the chunks that the answer's end completes; the last one tells of the whole.
@@ -117,7 +108,7 @@ class AnswerBuilder:
         message = AIMessageChunk(
             content="",
             response_metadata=self._metadata(reader),
-            usage_metadata=to_usage(reader.usage) if reader.usage else None,
+            usage_metadata=_usage(reader),
             chunk_position="last",
         )
         return [*chunks, ChatGenerationChunk(message=message)]
@@ -137,7 +128,7 @@ class AnswerBuilder:
             tool_calls=self._calls,
             invalid_tool_calls=self._broken,
             response_metadata=self._metadata(reader),
-            usage_metadata=to_usage(reader.usage) if reader.usage else None,
+            usage_metadata=_usage(reader),
         )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
@@ -184,7 +175,7 @@ class AnswerBuilder:
         chunks = [text_chunk(text)] if text else []
         if isinstance(event, Text | CallEnd) or self._is_cut_off(event):
             return chunks
-        return [*chunks, _call_chunk(event)]
+        return [*chunks, call_chunk(event)]
 
     def _metadata(self, reader: AnswerReader) -> dict[str, Any]:
         info = reader.info
@@ -193,8 +184,8 @@ class AnswerBuilder:
             reason = "tool_calls"
         elif self._cutter.hit:
             reason = "stop"
-        found = {
-            "model_name": str(info.get("model") or self._model),
+        found: dict[str, Any] = {
+            "model_name": info.get("model") or self._model,
             "model_provider": PROVIDER,
             "finish_reason": reason,
             "system_fingerprint": info.get("system_fingerprint"),
@@ -203,11 +194,16 @@ class AnswerBuilder:
         }
         if reason != reader.finish_reason:
             found["service_finish_reason"] = reader.finish_reason
-        if reader.usage:
-            found["cost"] = cost_of(to_usage(reader.usage), found["model_name"], self._model)
+        if usage := _usage(reader):
+            found["cost"] = cost_of(usage, info.get("model"), self._model)
         if self._broken:
-            found["invalid_tool_call_errors"] = {each["id"]: each["error"] for each in self._broken}
+            # Merging chunks keeps neither the reason nor all of what the model wrote.
+            found["invalid_tool_calls"] = [dict(each) for each in self._broken]
         return {key: value for key, value in found.items() if value is not None}
+
+
+def _usage(reader: AnswerReader) -> UsageMetadata | None:
+    return to_usage(reader.usage) if reader.usage else None
 
 
 def _joined(pieces: list[Piece]) -> Iterator[Piece]:
@@ -217,19 +213,3 @@ def _joined(pieces: list[Piece]) -> Iterator[Piece]:
             yield "".join(piece for piece in group if isinstance(piece, str))
         else:
             yield from group
-
-
-def _call_chunk(event: CallStart | CallArguments | BrokenCall) -> ChatGenerationChunk:
-    if isinstance(event, CallStart):
-        piece = tool_call_chunk(name=event.name, args="", id=event.id, index=event.index)
-    elif isinstance(event, CallArguments):
-        piece = tool_call_chunk(args=event.text, index=event.index)
-    elif event.started:
-        piece = tool_call_chunk(args=event.seal, index=event.index)
-    else:
-        args = event.raw + event.seal
-        piece = tool_call_chunk(name=event.name, args=args, id=event.id, index=event.index)
-    message = AIMessageChunk(
-        content="", tool_call_chunks=[piece], response_metadata={"model_provider": PROVIDER}
-    )
-    return ChatGenerationChunk(message=message)

@@ -47,6 +47,9 @@ class Client(Endpoint):
                 outcome = self._do(step)
             except Exception as caught:  # noqa: BLE001 - the flow decides what to do with it
                 error = caught
+            except BaseException:
+                flow.close()  # now: a kept traceback would keep it, and what it holds
+                raise
 
     def _do(self, step: Step) -> Any:
         if isinstance(step, Call):

@@ -8,7 +8,7 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
 from typing import Any, Final
 
 import httpx
@@ -18,9 +18,12 @@ from langchain_minitoolai._budget import Budget
 from langchain_minitoolai._network import Route, make_async_client, make_client, ssl_context
 from langchain_minitoolai._version import __version__
 from langchain_minitoolai._wire import Call, Reply
+from langchain_minitoolai.errors import InvalidInputError
 
 SHARD: Final = 16
 """Calls in flight on one async client; httpcore scans all of a client's connections per call."""
+
+_SHOWN: Final = 60
 
 _HEADERS: Final = {
     "Accept": "text/event-stream, application/json",
@@ -48,15 +51,29 @@ class Endpoint:
         self.secret = key
         self._base = base
         self._auth = _KeyAuth(key)
-        self._headers = {**_HEADERS, **(headers or {})}
+        self._headers = httpx.Headers(_HEADERS)
+        self._headers.update(headers)
+        self._urls: dict[str, httpx.URL] = {}
 
     def request(self, call: Call, budget: Budget) -> httpx.Request:
-        """Build the request; the key is not in it yet."""
+        """Build the request; the key is not in it yet.
+
+        Raises:
+            InvalidInputError: If the body holds what JSON can't.
+        """
+        content = _json(call.body)
+        url = self._urls.get(call.path)
+        if url is None:
+            url = self._urls[call.path] = httpx.URL(self._base + call.path)
+        # A stream and whole headers spare httpx most of the work of building a request.
+        headers = self._headers.copy()
+        headers.setdefault("Host", url.netloc.decode("ascii"))
+        headers["Content-Length"] = str(len(content))
         return httpx.Request(
             "POST",
-            self._base + call.path,
-            headers=self._headers,
-            content=to_json(call.body),
+            url,
+            headers=headers,
+            stream=httpx.ByteStream(content),
             extensions=budget.extensions(),
         )
 
@@ -68,7 +85,31 @@ class Endpoint:
         """Make a reply, its body without our key."""
         if body and self.secret:
             body = body.replace(self.secret.encode(), b"[key]")
-        return Reply(response.status_code, dict(response.headers), body, answer)
+        return Reply(response.status_code, response.headers, body, answer)
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
+    try:
+        return to_json(body)
+    except ValueError:
+        place, value = next(_unwritable(body, ""), ("the request", "something"))
+    raise InvalidInputError(f"{place} is {value}; allowed: what JSON can hold, in valid Unicode")
+
+
+def _unwritable(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Find what can't be written: where it stands, and what it is."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _unwritable(inner, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _unwritable(inner, f"{place}[{index}]")
+    else:
+        try:
+            to_json(value)
+        except ValueError:
+            text = ascii(value)
+            yield place, text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
 class _KeyAuth(httpx.Auth):
@@ -138,11 +179,18 @@ class Network:
     def __init__(self, route: Route) -> None:
         """Start without a client: no socket, no certificate is read."""
         self._route = route
-        self.forget()
+        self._closers: list[weakref.finalize[..., Any]] = []
+        self._begin()
 
     def forget(self) -> None:
         """Drop every client without closing it: in a forked child they are the parent's."""
-        self._dropped = getattr(self, "_sync", {}), getattr(self, "_loops", {})
+        for closer in self._closers:
+            closer.detach()
+        self._closers.clear()
+        _dropped.append((self._sync, self._loops))  # what nobody holds would be closed
+        self._begin()
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._sync: dict[bool, httpx.Client] = {}
         self._loops: dict[asyncio.AbstractEventLoop, LoopClients] = {}
@@ -153,7 +201,7 @@ class Network:
             client = self._sync.get(fresh)
             if client is None:
                 client = make_client(self._route, keep=0 if fresh else SHARD)
-                weakref.finalize(self, client.close)
+                self._closers.append(weakref.finalize(self, client.close))
                 self._sync[fresh] = client
         return client
 
@@ -171,6 +219,7 @@ class Network:
 
 _networks: weakref.WeakValueDictionary[Route, Network] = weakref.WeakValueDictionary()
 _networks_lock = threading.Lock()
+_dropped: Final[list[object]] = []
 
 
 def network(route: Route) -> Network:

@@ -97,11 +97,9 @@ class Connection(BaseModel):
     @field_validator("proxy")
     @classmethod
     def _check_proxy(cls, proxy: SecretStr | None) -> SecretStr | None:
-        if proxy is not None:
-            parts = urlsplit(proxy.get_secret_value())
-            if parts.scheme not in _PROXIES or not parts.hostname:
-                allowed = ", ".join(f"{scheme}://host:port" for scheme in _PROXIES)
-                raise ValueError(f"proxy is no address of a proxy; allowed: {allowed}")
+        if proxy is not None and not _is_proxy(proxy.get_secret_value()):
+            allowed = ", ".join(f"{scheme}://host:port" for scheme in _PROXIES)
+            raise ValueError(f"proxy is no address of a proxy; allowed: {allowed}")
         return proxy
 
     def _client(self) -> Client:
@@ -123,13 +121,21 @@ def check_base(base: str) -> str:
         _ = parts.port
     except ValueError:
         raise ValueError("base_url is no address") from None
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("base_url holds user information; pass the key as api_key")
+    if "@" in base or parts.query:
+        raise ValueError("base_url holds user information or a query; pass the key as api_key")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
         raise ValueError(f"base_url is {base!r}; allowed: https, or http on loopback")
-    if not parts.hostname or not parts.path.endswith("/api") or parts.query or parts.fragment:
+    if not parts.hostname or not parts.path.endswith("/api") or parts.fragment:
         raise ValueError(f"base_url is {base!r}; allowed: an address that ends in /api")
     return base
+
+
+def _is_proxy(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in _PROXIES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str | None) -> bool:

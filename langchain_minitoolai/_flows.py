@@ -46,7 +46,7 @@ class RetryPolicy:
             return None
         if error.retry_after is not None:
             return error.retry_after if error.retry_after <= LONGEST_WAIT else None
-        return min(0.5 * 2.0**attempt, 8.0) * (0.5 + 0.5 * self.jitter())
+        return 0.5 * 2.0 ** min(attempt, 4) * (0.5 + 0.5 * self.jitter())
 
 
 def _again(error: errors.MiniToolAIError) -> bool:

@@ -16,7 +16,11 @@ _STEP: Final = 64 * 1024
 
 
 class Decoder:
-    """Undoes the compression that was not asked for, in bounded steps."""
+    """Undoes the compression that was not asked for, in bounded steps.
+
+    Attributes:
+        plain: There is none to undo.
+    """
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         """Choose by the reply's headers.
@@ -30,7 +34,8 @@ class Decoder:
                 f"the service sent a content encoding nobody asked for: {encoding}"
             )
             raise errors.InvalidResponseError(message)
-        self._zlib = zlib.decompressobj(47) if encoding not in ("", "identity") else None
+        self.plain = encoding in ("", "identity")
+        self._zlib = None if self.plain else zlib.decompressobj(47)
 
     def __call__(self, block: bytes) -> Iterable[bytes]:
         """Give the block's content, in steps of at most 64 KiB if it was compressed."""
@@ -71,23 +76,23 @@ class AnswerIntake:
         Raises:
             MiniToolAIError: As `AnswerReader.feed`; or if the time is up.
         """
+        if self._decode.plain:
+            return self._take(raw)
+        return [piece for block in self._decode(raw) for piece in self._take(block)]
+
+    def _take(self, block: bytes) -> list[Piece]:
         reader = self.reader
         before = reader.events
-        pieces: list[Piece] = []
-        for block in self._decode(raw):
-            pieces += reader.feed(block)
-            if reader.done:
-                return pieces
-            self._watch(progress=reader.events > before)
-        return pieces
-
-    def _watch(self, *, progress: bool) -> None:
-        if not progress:
-            self._budget.check()
-        elif self.reader.finish_reason is None:
+        pieces = reader.feed(block)
+        progress = reader.events > before
+        if reader.complete:
+            if progress:
+                self._budget.shorten(ENDING)
+        elif progress:
             self._budget.progress()
         else:
-            self._budget.shorten(ENDING)
+            self._budget.check()
+        return pieces
 
     def end(self, failure: errors.MiniToolAIError | None) -> list[Piece]:
         """Take the end of the body.
@@ -115,23 +120,34 @@ class BodyIntake:
         self.full = False
         self._success = status < 300
         self._bound = MAX_DOCUMENT if self._success else MAX_PAGE
-        self._decode = Decoder(headers)
         self._body = bytearray()
+        try:
+            self._decode = Decoder(headers)
+        except errors.InvalidResponseError:
+            if self._success:
+                raise
+            self.full = True
 
     def feed(self, raw: bytes) -> None:
         """Take a block.
 
         Raises:
-            InvalidResponseError: If a success outgrows its bound; an error's body is cut.
+            InvalidResponseError: If a success outgrows its bound, or can't be decoded; an
+                error's body is cut there, since its status says enough.
         """
-        for block in self._decode(raw):
+        try:
+            self._take(raw)
+        except errors.InvalidResponseError:
+            if self._success:
+                raise
+            self.full = True
+
+    def _take(self, raw: bytes) -> None:
+        for block in () if self.full else self._decode(raw):
             self._body += block
             if len(self._body) > self._bound:
-                if self._success:
-                    message = f"the service sent an answer of more than {self._bound} bytes"
-                    raise errors.InvalidResponseError(message, status_code=200)
-                self.full = True
-                return
+                message = f"the service sent an answer of more than {self._bound} bytes"
+                raise errors.InvalidResponseError(message, status_code=200)
 
     def end(self, failure: errors.MiniToolAIError | None) -> bytes:
         """Give the body; that of an error even if it broke off.

@@ -32,6 +32,7 @@ from langchain_minitoolai._tool_history import (
     assistant_text,
     block_results,
     call_names,
+    calls_of,
     results_content,
 )
 from langchain_minitoolai._tool_prompt import neutralise
@@ -117,7 +118,7 @@ def _as_it_is(text: str) -> str:
 
 def _tells_of_tools(message: BaseMessage) -> bool:
     blocks = message.content if isinstance(message.content, list) else ()
-    calls = isinstance(message, AIMessage) and bool(call_names([message]))
+    calls = isinstance(message, AIMessage) and bool(calls_of(message))
     return is_result(message) or calls or any(map(is_result_block, blocks))
 
 

@@ -11,6 +11,9 @@ import httpx
 from langchain_minitoolai import errors
 from langchain_minitoolai._budget import Budget
 
+_SLACK: Final = 0.02
+"""Seconds by which a read's time limit may be off: moving it costs a system call."""
+
 WIRE_FAILURES: Final = (httpx.TransportError, OSError)
 """What a request can die of; the built-in `TimeoutError` is an `OSError`."""
 
@@ -41,12 +44,20 @@ def make_async_client(route: Route, *, keep: int) -> httpx.AsyncClient:
 
 @lru_cache(maxsize=8)
 def ssl_context(verify: bool | str) -> ssl.SSLContext:  # noqa: FBT001 - as httpx has it
-    """Make the TLS context, once: reading the certificates is most of a client's cost."""
-    if isinstance(verify, str):
+    """Make the TLS context, once: reading the certificates is most of a client's cost.
+
+    Raises:
+        InvalidInputError: If the path holds no certificates.
+    """
+    if not isinstance(verify, str):
+        return httpx.create_ssl_context(verify=verify)
+    try:
         if Path(verify).is_dir():
             return ssl.create_default_context(capath=verify)
         return ssl.create_default_context(cafile=verify)
-    return httpx.create_ssl_context(verify=verify)
+    except OSError:
+        allowed = "True, False, or the path of certificates in PEM form"
+        raise errors.InvalidInputError(f"verify is {verify!r}; allowed: {allowed}") from None
 
 
 def failure_of(
@@ -111,22 +122,34 @@ class _Stream:
     """A connection whose reads and writes take the time their exchange has left.
 
     httpcore hands the values of a request's `timeout` extension down to its network backend
-    as they are, so a `Budget` arrives here in place of a number.
+    as they are, so a `Budget` arrives here in place of a number. Bytes are read from the
+    socket itself: what httpcore does around that costs as much as reading.
     """
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, tls: int = 0) -> None:
         self._inner = inner
+        self._tls = tls
+        # With TLS in TLS the socket is not where the bytes come from.
+        self._socket = inner.get_extra_info("socket") if tls <= 1 else None
+        self._seconds: float | None = None  # the socket's limit, where it is known
 
     def read(self, max_bytes: int, timeout: Any = None) -> Any:
-        return self._inner.read(max_bytes, timeout.left())
+        left = timeout.left()
+        if self._socket is None:
+            return self._inner.read(max_bytes, left)
+        if self._seconds is None or not -_SLACK < left - self._seconds < _SLACK:
+            self._socket.settimeout(left)
+            self._seconds = left
+        return self._socket.recv(max_bytes)
 
     def write(self, buffer: bytes, timeout: Any = None) -> Any:
+        self._seconds = None
         return self._inner.write(buffer, timeout.left())
 
     def start_tls(self, ssl_context: Any, server_hostname: Any = None, timeout: Any = None) -> Any:
         stream = self._inner.start_tls(ssl_context, server_hostname, timeout.to_connect())
         timeout.connected()
-        return _Stream(stream)
+        return _Stream(stream, self._tls + 1)
 
     def close(self) -> None:
         self._inner.close()
@@ -150,6 +173,9 @@ class _Backend:
 class _AsyncStream(_Stream):
     """The async twin: a watchdog bounds the time, so reads need no timer of their own."""
 
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
     async def read(self, max_bytes: int, timeout: Any = None) -> Any:
         return await self._inner.read(max_bytes)
 
@@ -159,7 +185,13 @@ class _AsyncStream(_Stream):
     async def start_tls(
         self, ssl_context: Any, server_hostname: Any = None, timeout: Any = None
     ) -> Any:
-        stream = await self._inner.start_tls(ssl_context, server_hostname, timeout.to_connect())
+        seconds = timeout.to_connect()
+        try:
+            stream = await self._inner.start_tls(ssl_context, server_hostname, seconds)
+        except BaseException:
+            # httpcore closes after an error, but not when the task is cancelled.
+            await self._inner.aclose()
+            raise
         timeout.connected()
         return _AsyncStream(stream)
 

@@ -10,6 +10,7 @@ MAX_EVENT: Final = 4 * 1024 * 1024
 
 DONE: Final = b"[DONE]"
 _LINE: Final = 16  # what a line costs to keep besides its bytes
+_MESSAGE: Final = b"message"
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -21,7 +22,10 @@ class Event(NamedTuple):
     """One event: its data, still UTF-8 (perhaps with bad bytes), and its type."""
 
     data: bytes
-    name: bytes = b"message"
+    name: bytes = _MESSAGE
+
+
+_new_event: Final = tuple.__new__  # a third of the time of calling the class
 
 
 class EventDecoder:
@@ -43,6 +47,7 @@ class EventDecoder:
         self._data: list[bytes] = []
         self._size = 0
         self._name = b""
+        self._usual = False  # between two events, where the next is most often whole
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Take the next bytes.
@@ -56,6 +61,14 @@ class EventDecoder:
         Raises:
             EventTooLargeError: If an event outgrows the limit.
         """
+        if self._usual and (events := _whole_events(chunk, self._limit)):
+            return events
+        events = self._feed(chunk)
+        self._usual = not (self._tail or self._data or self._name or self._after_cr)
+        self._usual = self._usual and self._head is None
+        return events
+
+    def _feed(self, chunk: bytes) -> list[Event]:
         if self._head is not None:
             chunk = self._skip_bom(self._head + chunk)
         if self._after_cr and chunk:
@@ -112,7 +125,7 @@ class EventDecoder:
                 self._field(line)
             else:
                 if self._data:
-                    events.append(Event(b"\n".join(self._data), self._name or b"message"))
+                    events.append(Event(b"\n".join(self._data), self._name or _MESSAGE))
                     self._data = []
                     self._size = 0
                 self._name = b""
@@ -126,3 +139,15 @@ class EventDecoder:
             self._data.append(value[1:] if value[:1] == b" " else value)
         elif name == b"event":
             self._name = value[1:] if value[:1] == b" " else value
+
+
+def _whole_events(chunk: bytes, limit: int) -> list[Event]:
+    """Read events of one `data` line each, as servers send them; nothing if any is otherwise."""
+    if chunk[-2:] != b"\n\n" or b"\r" in chunk or len(chunk) > limit:
+        return []
+    events = []
+    for block in chunk[:-2].split(b"\n\n"):
+        if block[:6] != b"data: " or b"\n" in block:
+            return []
+        events.append(_new_event(Event, (block[6:], _MESSAGE)))
+    return events

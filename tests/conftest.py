@@ -7,9 +7,13 @@ that take `endpoint`, and only with `--live` *and* a key in the environment.
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from langchain_minitoolai import contract
+
+hypothesis.settings.register_profile("patient", deadline=None)  # machines differ in speed
+hypothesis.settings.load_profile("patient")
 
 KEY = pytest.StashKey[str | None]()
 BASE = pytest.StashKey[str]()

@@ -13,6 +13,7 @@ It needs the extra `sandbox`; importing it loads nothing of that.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from langchain_minitoolai.sandbox import faults
 from langchain_minitoolai.sandbox._chat import ToolCall
@@ -68,13 +69,9 @@ def running(  # noqa: PLR0913 - each is a switch of its own
         ImportError: The extra `sandbox` is not installed.
         OSError: The port is taken.
     """
-    try:
-        from langchain_minitoolai.sandbox._server import served  # noqa: PLC0415 - needs the extra
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"The sandbox needs {error.name}, which is not installed: "
-            'pip install "langchain-minitoolai[sandbox]"'
-        ) from error
+    _check_extra()
+    from langchain_minitoolai.sandbox._server import served  # noqa: PLC0415 - needs the extra
+
     settings = Settings(
         balance=balance,
         seed=seed,
@@ -86,3 +83,12 @@ def running(  # noqa: PLR0913 - each is a switch of its own
     )
     with served(port, api_key, settings) as service:
         yield service
+
+
+def _check_extra() -> None:
+    missing = [name for name in ("starlette", "uvicorn", "PIL") if find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"The sandbox needs {', '.join(missing)}, not installed here: "
+            'pip install "langchain-minitoolai[sandbox]"'
+        )

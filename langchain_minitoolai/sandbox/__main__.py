@@ -4,7 +4,8 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from langchain_minitoolai import sandbox
 
@@ -12,17 +13,8 @@ from langchain_minitoolai import sandbox
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the two lines to export, and serve until interrupted."""
     options = _parser().parse_args(arguments)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with sandbox.running(
-            port=options.port,
-            api_key=options.api_key,
-            native_tools=options.native_tools,
-            token_seconds=options.token_seconds,
-            upstream=options.upstream,
-            upstream_model=options.upstream_model,
-        ) as service:
+        with _ended_by_sigterm(), sandbox.running(**vars(options)) as service:
             for name, value in service.environment.items():
                 print(f"export {name}={value}")
             print("Serving until Ctrl-C.", file=sys.stderr)
@@ -33,6 +25,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ImportError, OSError) as error:
         print(f"The sandbox can't start: {error}", file=sys.stderr)
     return 1
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let the signal that asks a process to end do what Ctrl-C does; only the main thread can."""
+    can = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _interrupt) if can else None
+    try:
+        yield
+    finally:
+        if can:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _interrupt(*_: object) -> None:

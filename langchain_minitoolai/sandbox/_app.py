@@ -79,8 +79,6 @@ class _Rooms:
         )
         fault = self._service.next_fault(route)
         try:
-            if route != "file":
-                _check_type(request)
             response = await self._handled(request, route, handle, body, fault)
         except Refusal as refusal:
             response = JSONResponse({"error": refusal.error}, refusal.status)
@@ -100,6 +98,8 @@ class _Rooms:
                 status=401,
                 code="invalid_api_key",
             )
+        if route != "file":
+            _check_type(request)
         response = await handle(request, body, fault)
         if early and early.charged and (instead := await self._struck(request, early)):
             return instead

@@ -23,7 +23,14 @@ _DEMAND: Final = re.compile(
     r"(?:call\b|calling|<tool_call>)",
     re.IGNORECASE,
 )
-_CONDITION: Final = re.compile(r"\b(?:if|when|whenever|unless|may|to call|can)\b", re.IGNORECASE)
+_JSON_RULE: Final = re.compile(
+    r"\b(?:answer|reply|respond)\s+(?:only\s+)?(?:with|in|as)\s+(?:\w+\s+){0,3}JSON\b",
+    re.IGNORECASE,
+)
+_CONDITION: Final = re.compile(
+    r"\b(?:if|when|whenever|unless|may|can|(?<!have )(?<!need )(?<!required )to call)\b",
+    re.IGNORECASE,
+)
 _SINGLE: Final = re.compile(
     r"\b(?:at most|only|exactly|no more than) one (?:tool |function )?call"
     r"|\bone (?:tool |function )?(?:call )?at a time",
@@ -92,6 +99,7 @@ class _Turn:
             self.results.append(Result(name, text, failed=False))
         elif message["role"] == "user" and text.lstrip().startswith("<tool_response>"):
             self.results += [_result(block) for block in _RESULT.findall(text)]
+            self.question = _RESULT.sub("", text).strip() or self.question
         elif message["role"] == "user":
             self.question, self.called, self.results = text, [], []
 
@@ -120,7 +128,7 @@ def read(body: Mapping[str, Any]) -> Conversation:
         single=body.get("parallel_tool_calls") is False or bool(_SINGLE.search(rules)),
         called=turn.called,
         results=turn.results,
-        schema=_schema(body, developer, turn.question),
+        schema=_schema(body, developer, rules, turn.question),
     )
 
 
@@ -149,7 +157,9 @@ def _tools(body: Mapping[str, Any], developer: str, choice: Any) -> list[Tool]:
     ]
 
 
-def _schema(body: Mapping[str, Any], developer: str, question: str) -> Mapping[str, Any] | None:
+def _schema(
+    body: Mapping[str, Any], developer: str, rules: str, question: str
+) -> Mapping[str, Any] | None:
     blocks = _SCHEMA.findall(developer)
     if blocks:
         return _object(blocks[-1])
@@ -157,7 +167,8 @@ def _schema(body: Mapping[str, Any], developer: str, question: str) -> Mapping[s
     if wanted.get("type") == "json_schema":
         schema: Mapping[str, Any] = wanted["json_schema"]["schema"]
         return schema
-    if wanted.get("type") == "json_object" or re.search(r"\bJSON\b", question):
+    asked = _JSON_RULE.search(rules) or re.search(r"\bJSON\b", question)
+    if asked or wanted.get("type") == "json_object":
         keys = re.findall(r"(?<!\w)[\"'`]([A-Za-z_]\w*)[\"'`](?!\w)", question)
         return {"properties": {key: {} for key in keys or ["answer"]}}
     return None

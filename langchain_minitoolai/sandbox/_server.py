@@ -65,18 +65,23 @@ class _Server(uvicorn.Server):
         self._stop = asyncio.Event()
         self._up = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._failure: Exception | None = None
 
     def run_on(self, listener: socket.socket) -> None:
         """Serve on a socket until stopped; for a thread of its own."""
         try:
             asyncio.run(self.serve([listener]))
+        except Exception as error:  # noqa: BLE001 - raised again where somebody waits
+            self._failure = error
         finally:
             listener.close()
             self._up.set()
 
     def wait_started(self) -> None:
-        """Wait until connections are accepted."""
+        """Wait until connections are accepted; raise what prevents it."""
         self._up.wait()
+        if self._failure is not None:
+            raise self._failure
 
     def stop(self) -> None:
         """Stop serving; from any thread."""

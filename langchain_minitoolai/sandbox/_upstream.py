@@ -60,7 +60,9 @@ async def chunks(
                 async for chunk in _read(response):
                     yield chunk
     except (httpx.HTTPError, ValueError) as error:
-        raise _bad(f"the upstream server at {url} fails: {error or type(error).__name__}") from None
+        raise _bad(
+            f"the upstream server at {url} fails: {str(error) or type(error).__name__}"
+        ) from None
 
 
 async def _model(client: httpx.AsyncClient, url: str, asked: str) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from langchain_minitoolai import contract, sandbox
 from tests.conftest import BASE
+from tests.integration_tests.looks import bodies, undocumented
 
 
 class Endpoint(NamedTuple):
@@ -24,6 +25,14 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[sandbox.Service]:
         monkeypatch.setenv(contract.API_BASE_VARIABLE, running.base_url)
         monkeypatch.setenv(contract.API_KEY_VARIABLE, running.api_key)
         yield running
+
+
+@pytest.fixture
+def strict(service: sandbox.Service) -> Iterator[sandbox.Service]:
+    """A sandbox that must have seen chats in the end, and documented fields and roles alone."""
+    yield service
+    assert bodies(service)
+    assert undocumented(service) == []
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.outputs import ChatGenerationChunk
 
 from langchain_minitoolai._answers import AnswerReader, Piece
-from langchain_minitoolai._chunks import PROVIDER, AnswerBuilder, text_chunk
+from langchain_minitoolai._chunk_forms import PROVIDER, text_chunk
+from langchain_minitoolai._chunks import AnswerBuilder
 from langchain_minitoolai._json_text import JsonUnwrapper
 from langchain_minitoolai._native_tools import NativeReader
 from langchain_minitoolai._tool_reader import ToolReader

@@ -1,0 +1,103 @@
+"""Progress bars for pictures: one with tqdm, one with rich, whichever is installed.
+
+Against the sandbox unless a key is set:
+
+    python examples/progress_bars.py
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from importlib.util import find_spec
+
+from langchain_minitoolai import MiniToolAIImageTool, contract, sandbox
+from langchain_minitoolai.tools import ImageProgress
+
+GUESS = 6.0
+"""Seconds a picture is thought to take while nothing has been learnt."""
+
+Bar = Callable[[float, str], None]
+"""Shows a share from 0 to 1, and a word."""
+
+
+class Ticker:
+    """Moves a bar between the steps that the tool tells of, for it looks only when it is due."""
+
+    def __init__(self, bar: Bar) -> None:
+        """Start at the beginning."""
+        self._bar = bar
+        self._began = time.monotonic()
+        self._expected = GUESS
+        self._done = threading.Event()
+
+    def tell(self, progress: ImageProgress) -> None:
+        """Take a step: this is the tool's `on_progress`."""
+        if progress["stage"] == "waiting":
+            self._expected = progress["expected"] or GUESS
+        elif progress["stage"] != "submitted":
+            self.stop()
+
+    def stop(self) -> None:
+        """Move no more: the picture is there, or will not come."""
+        self._done.set()
+
+    def run(self) -> None:
+        """Move until the picture is there; never quite to the end before that."""
+        while not self._done.wait(0.1):
+            gone = time.monotonic() - self._began
+            self._bar(min(gone / self._expected, 0.95), "drawing")
+        self._bar(1.0, "done")
+
+
+def draw(prompt: str, bar: Bar) -> str:
+    """Draw one picture under a bar."""
+    ticker = Ticker(bar)
+    thread = threading.Thread(target=ticker.run, daemon=True)
+    thread.start()
+    text: str = MiniToolAIImageTool(on_progress=ticker.tell).invoke(prompt)
+    ticker.stop()
+    thread.join()
+    return text
+
+
+def with_tqdm(prompt: str) -> str:
+    """Draw under a tqdm bar."""
+    from tqdm import tqdm  # type: ignore[import-untyped]  # noqa: PLC0415 - optional
+
+    with tqdm(total=100, bar_format="{desc:8} {bar} {percentage:3.0f}% {elapsed}") as line:
+
+        def bar(share: float, word: str) -> None:
+            line.set_description(word, refresh=False)
+            line.update(round(100 * share) - line.n)
+
+        return draw(prompt, bar)
+
+
+def with_rich(prompt: str) -> str:
+    """Draw under a rich bar."""
+    from rich.progress import Progress  # noqa: PLC0415 - optional
+
+    with Progress() as progress:
+        task = progress.add_task("drawing", total=1.0)
+        return draw(
+            prompt, lambda share, word: progress.update(task, completed=share, description=word)
+        )
+
+
+def main() -> None:
+    """Draw one picture under each bar that is installed."""
+    with ExitStack() as stack:
+        if not os.environ.get(contract.API_KEY_VARIABLE):
+            os.environ |= stack.enter_context(sandbox.running()).environment
+        bars = {"tqdm": with_tqdm, "rich": with_rich}
+        installed = [name for name in bars if find_spec(name)]
+        for name in installed:
+            print(bars[name](f"a lighthouse, for {name}"))
+        if not installed:
+            print("Install tqdm or rich to see a bar.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""What the examples share: where to ask, and how a failure reads.
+
+Without a key an example runs against the sandbox, which costs nothing. With
+`MINITOOLAI_API_KEY` set it runs against the service, after saying what that costs.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from langchain_minitoolai import MiniToolAIError, contract
+
+
+class Needs(NamedTuple):
+    """An upper estimate of what an example uses."""
+
+    reads: int
+    writes: int
+    pictures: int = 0
+    model: str = contract.DEFAULT_CHAT_MODEL
+
+    @property
+    def usd(self) -> float:
+        """What that costs."""
+        price = contract.CHAT_PRICES[self.model]
+        tokens = self.reads * price.input + self.writes * price.output
+        return tokens / 1_000_000 + self.pictures * contract.IMAGE_PRICE
+
+
+class ExampleError(Exception):
+    """The example can't go on; its text says why."""
+
+
+@contextmanager
+def chosen_service(needs: Needs) -> Iterator[dict[str, str]]:
+    """Choose the service, with a key and an address, or the sandbox."""
+    if os.environ.get(contract.API_KEY_VARIABLE) or os.environ.get(contract.API_BASE_VARIABLE):
+        address = os.environ.get(contract.API_BASE_VARIABLE, contract.API_BASE)
+        print(f"Talking to {address}. This costs about ${needs.usd:.4f} of your credit.")
+        yield {}
+        return
+    from langchain_minitoolai import sandbox  # noqa: PLC0415 - only needed without a key
+
+    print("No MINITOOLAI_API_KEY is set: talking to the sandbox on this machine, at no cost.")
+    with sandbox.running(token_seconds=0.02) as service:
+        yield {"api_key": service.api_key, "base_url": service.base_url}
+
+
+def run(name: str, job: Callable[[dict[str, str]], None], needs: Needs) -> int:
+    """Run an example with what points the classes at the service; a failure is one line.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        with chosen_service(needs) as access:
+            job(access)
+    except (MiniToolAIError, ExampleError, ImportError) as error:
+        print(f"\n{name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\n{name}: stopped", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,62 @@
+"""How one chunk is made: of text, which is most of them, and of a piece of a call."""
+
+from typing import Final
+
+from langchain_core.messages import AIMessageChunk
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk
+
+from langchain_minitoolai._tool_events import BrokenCall, CallArguments, CallStart
+
+PROVIDER: Final = "minitoolai"
+
+_MESSAGE: Final = AIMessageChunk(content="")
+_CHUNK: Final = ChatGenerationChunk(message=_MESSAGE)
+_MESSAGE_FIELDS: Final = dict(_MESSAGE)
+_CHUNK_FIELDS: Final = dict(_CHUNK)
+_set: Final = object.__setattr__
+
+
+def text_chunk(text: str) -> ChatGenerationChunk:
+    """Make a chunk of text, in a third of the time that checking it again would take.
+
+    The fields of a chunk that pydantic has checked are copied, with containers of their own.
+    """
+    message = AIMessageChunk.__new__(AIMessageChunk)
+    fields = _MESSAGE_FIELDS.copy()
+    fields["content"] = text
+    fields["additional_kwargs"] = {}
+    fields["response_metadata"] = {}
+    fields["tool_calls"] = []
+    fields["invalid_tool_calls"] = []
+    fields["tool_call_chunks"] = []
+    _set(message, "__dict__", fields)
+    _set(message, "__pydantic_fields_set__", {"content"})
+    _set(message, "__pydantic_extra__", {})
+    _set(message, "__pydantic_private__", None)
+    chunk = ChatGenerationChunk.__new__(ChatGenerationChunk)
+    fields = _CHUNK_FIELDS.copy()
+    fields["message"] = message
+    fields["text"] = text
+    _set(chunk, "__dict__", fields)
+    _set(chunk, "__pydantic_fields_set__", {"message", "text"})
+    _set(chunk, "__pydantic_extra__", None)
+    _set(chunk, "__pydantic_private__", None)
+    return chunk
+
+
+def call_chunk(event: CallStart | CallArguments | BrokenCall) -> ChatGenerationChunk:
+    """Make a chunk of a call that is being written."""
+    if isinstance(event, CallStart):
+        piece = tool_call_chunk(name=event.name, args="", id=event.id, index=event.index)
+    elif isinstance(event, CallArguments):
+        piece = tool_call_chunk(args=event.text, index=event.index)
+    elif event.started:
+        piece = tool_call_chunk(args=event.seal, index=event.index)
+    else:
+        args = event.raw + event.seal
+        piece = tool_call_chunk(name=event.name, args=args, id=event.id, index=event.index)
+    message = AIMessageChunk(
+        content="", tool_call_chunks=[piece], response_metadata={"model_provider": PROVIDER}
+    )
+    return ChatGenerationChunk(message=message)

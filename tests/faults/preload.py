@@ -1,0 +1,14 @@
+"""What every process of its own has imported before it is forked, so that each starts fast."""
+
+import contextlib
+import importlib
+
+__all__: list[str] = []
+
+for _name in ("langchain_minitoolai", "langchain_openai", "langchain_mistralai", "httpx"):
+    with contextlib.suppress(ImportError):
+        importlib.import_module(_name)
+with contextlib.suppress(ImportError, AttributeError):
+    _ = importlib.import_module("langchain_minitoolai").ChatMiniToolAI
+with contextlib.suppress(ImportError):
+    importlib.import_module("tests.faults.catalog")

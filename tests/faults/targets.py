@@ -1,0 +1,90 @@
+"""The chat models that go through the faults: ours, and what a user would pick instead."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+
+KEY = "sk-test-5ecre7-never-show-this-0123456789"
+MODEL = "gpt-4o-mini"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a fault asks of the model, in seconds and attempts after the first."""
+
+    timeout: float = 3.0
+    total_timeout: float | None = 20.0
+    max_retries: int = 1
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A chat model class and what counts as an error of its own.
+
+    Attributes:
+        name: As given to `--target`.
+        module: Where the class is.
+        class_name: The class.
+        errors: Prefixes of the qualified names that its typed errors have.
+        ours: Whether the strict reading of each expectation applies.
+    """
+
+    name: str
+    module: str
+    class_name: str
+    errors: tuple[str, ...]
+    ours: bool = False
+
+    def model(
+        self, origin: str, settings: Settings, *, plain: bool = False, key: str = KEY
+    ) -> BaseChatModel:
+        """Return a model that talks to the server at `origin`.
+
+        The peers ask for a stream in `invoke` too, since the service sends nothing else;
+        `plain` leaves that out.
+        """
+        options: dict[str, Any] = {"model": MODEL, "api_key": key}
+        options |= {"max_retries": settings.max_retries}
+        base = f"{origin}/api"
+        if self.name == "openai":
+            options |= {"base_url": base, "timeout": settings.timeout, "stream_usage": True}
+            options |= {} if plain else {"streaming": True}
+        elif self.name == "mistral":
+            options |= {"base_url": base, "timeout": max(1, round(settings.timeout))}
+            options |= {} if plain else {"streaming": True}
+        else:
+            options |= {"base_url": base, "timeout": settings.timeout}
+            options |= {"total_timeout": settings.total_timeout}
+        chat_class = getattr(importlib.import_module(self.module), self.class_name)
+        made: BaseChatModel = chat_class(**options | dict(settings.more))
+        return made
+
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        Target(
+            "ours",
+            "langchain_minitoolai",
+            "ChatMiniToolAI",
+            ("langchain_minitoolai.errors.MiniToolAIError",),
+            ours=True,
+        ),
+        Target(
+            "openai",
+            "langchain_openai",
+            "ChatOpenAI",
+            ("openai.", "langchain_core.exceptions.ModelError", "langchain_openai."),
+        ),
+        Target(
+            "mistral",
+            "langchain_mistralai",
+            "ChatMistralAI",
+            ("httpx.", "langchain_core.exceptions.ModelError", "langchain_mistralai."),
+        ),
+    )
+}

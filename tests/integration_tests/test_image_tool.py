@@ -1,0 +1,486 @@
+"""The image tool over a real socket: one charge each, whatever happens."""
+
+import asyncio
+import copy
+import io
+import json
+import logging
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import ToolRetryMiddleware
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.prompts import PromptTemplate
+from langchain_core.runnables import RunnableLambda
+from langchain_core.stores import InMemoryByteStore
+from langchain_core.tracers.base import BaseTracer
+from langchain_core.tracers.schemas import Run
+from langgraph.checkpoint.memory import InMemorySaver
+from PIL import Image
+
+from langchain_minitoolai import contract, errors, sandbox
+from langchain_minitoolai.tools import GeneratedImage, ImageJob, MiniToolAIImageTool
+
+CALL = {"name": "generate_image", "args": {"prompt": "a red fox"}, "id": "c1", "type": "tool_call"}
+COLOURS = ["sync", "async"]
+
+
+@pytest.fixture
+def quick() -> Any:
+    with sandbox.running(job_seconds=0.2) as service:
+        yield service
+
+
+def tool_for(service: sandbox.Service, **options: Any) -> MiniToolAIImageTool:
+    key = {"api_key": service.api_key, "base_url": service.base_url}
+    return MiniToolAIImageTool(**{"poll_interval": 0.1, **key, **options})
+
+
+def drawn(tool: MiniToolAIImageTool, call: Any, colour: str = "sync") -> Any:
+    return tool.invoke(call) if colour == "sync" else asyncio.run(tool.ainvoke(call))
+
+
+def submits(service: sandbox.Service) -> int:
+    return sum(request.path.endswith(contract.IMAGE_PATH) for request in service.requests)
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_picture_is_drawn_saved_and_described(
+    quick: sandbox.Service, tmp_path: Path, colour: str
+) -> None:
+    tool = tool_for(quick, save_to=tmp_path)
+    message = drawn(tool, CALL, colour)
+    assert isinstance(message, ToolMessage)
+    assert message.status == "success"
+    artifact = json.loads(json.dumps(message.artifact))
+    picture = GeneratedImage.model_validate(artifact)
+    with Image.open(io.BytesIO(picture.read())) as image:
+        image.load()
+        assert image.size == (picture.width, picture.height) == (1024, 1024)
+        assert image.info["parameters"].startswith("a red fox\nSteps: 4, Sampler: DPM++ SDE")
+    sidecar = json.loads(Path(artifact["path"]).with_suffix(".json").read_text())
+    assert sidecar == artifact
+    assert picture.id in str(message.content)
+    assert picture.url in str(message.content)
+    assert len(quick.charges) == 1
+    assert "image/png" in picture._repr_mimebundle_()
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_the_same_id_again_is_the_same_picture(quick: sandbox.Service, colour: str) -> None:
+    tool = tool_for(quick)
+    assert drawn(tool, CALL).artifact == drawn(tool, CALL, colour).artifact
+    assert len(quick.charges) == 1
+
+
+def agent_with(tool: MiniToolAIImageTool, *middleware: Any, **options: Any) -> Any:
+    call = {"name": "generate_image", "args": {"prompt": "a fox"}, "id": "call_9"}
+    says = iter([AIMessage("", tool_calls=[call]), AIMessage("Here it is.")])
+
+    class Model(GenericFakeChatModel):
+        def bind_tools(self, *_: Any, **__: Any) -> Any:
+            return self
+
+    return create_agent(Model(messages=says), [tool], middleware=list(middleware), **options)
+
+
+ASKED = {"messages": [{"role": "user", "content": "Draw a fox"}]}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        sandbox.faults.drop(charged=True),
+        sandbox.faults.status(500, charged=True),
+        sandbox.faults.stall(seconds=5.0, charged=True),
+    ],
+)
+def test_under_a_retry_middleware_a_lost_answer_is_charged_once(
+    quick: sandbox.Service, fault: Any
+) -> None:
+    quick.fault(fault, on="image", times=None)
+    tool = tool_for(quick, handle_tool_error=False, timeout=0.5)
+    retry = ToolRetryMiddleware(
+        max_retries=3, initial_delay=0.0, jitter=False, retry_on=(Exception,)
+    )
+    state = agent_with(tool, retry).invoke(ASKED)
+    assert state["messages"][-1].content == "Here it is."
+    assert len(quick.charges) == 1
+
+
+def test_under_a_retry_middleware_a_slow_job_is_taken_up_again() -> None:
+    with sandbox.running(job_seconds=2.5) as service:
+        tool = tool_for(service, handle_tool_error=False, deadline=1.0)
+        retry = ToolRetryMiddleware(max_retries=4, initial_delay=0.0, jitter=False)
+        state = agent_with(tool, retry).invoke(ASKED)
+        message = next(m for m in state["messages"] if isinstance(m, ToolMessage))
+        assert message.status == "success"
+        assert "Address:" in message.content
+        assert len(service.charges) == 1
+
+
+def test_a_checkpoint_replay_charges_nothing(quick: sandbox.Service) -> None:
+    saver = InMemorySaver()
+    agent = agent_with(tool_for(quick), checkpointer=saver)
+    config: Any = {"configurable": {"thread_id": "1"}}
+    agent.invoke(ASKED, config)
+    before_tools = next(s for s in agent.get_state_history(config) if s.next == ("tools",))
+    for _ in agent.stream(None, before_tools.config, interrupt_after=["tools"]):
+        pass
+    assert len(quick.charges) == 1
+
+
+def test_an_error_never_ends_an_agent_s_run(quick: sandbox.Service) -> None:
+    quick.fault(sandbox.faults.job_fails("nsfw"))
+    state = agent_with(tool_for(quick)).invoke(ASKED)
+    message = next(m for m in state["messages"] if isinstance(m, ToolMessage))
+    assert message.status == "error"
+    assert len(message.content) <= 400
+    assert state["messages"][-1].content == "Here it is."
+
+
+KILLED = '''
+import os, pathlib, sys
+from langchain_core.stores import ByteStore
+
+
+class Folder(ByteStore):
+    """A store of one file a key."""
+
+    def mget(self, keys):
+        paths = [pathlib.Path(sys.argv[1]) / key for key in keys]
+        return [path.read_bytes() if path.exists() else None for path in paths]
+
+    def mset(self, pairs):
+        for key, value in pairs:
+            (pathlib.Path(sys.argv[1]) / key).write_bytes(value)
+
+    def mdelete(self, keys):
+        for key in keys:
+            (pathlib.Path(sys.argv[1]) / key).unlink(missing_ok=True)
+
+    def yield_keys(self, *, prefix=None):
+        return iter(os.listdir(sys.argv[1]))
+
+
+from langchain_minitoolai.tools import MiniToolAIImageTool
+
+tool = MiniToolAIImageTool(job_store=Folder(), on_progress=lambda p: print(p["stage"], flush=True))
+call = {"name": "generate_image", "args": {"prompt": "a fox"}, "id": "c1", "type": "tool_call"}
+print(tool.invoke(call).status, flush=True)
+'''
+
+
+def test_a_process_killed_after_ordering_takes_the_job_up_when_started_again(
+    tmp_path: Path,
+) -> None:
+    with sandbox.running(job_seconds=3.0) as service:
+        environment = {**os.environ, **service.environment, "PYTHONPATH": str(Path.cwd())}
+        command = [sys.executable, "-c", KILLED, str(tmp_path)]
+        child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        assert child.stdout
+        assert child.stdout.readline().strip() == "submitted"
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=60, check=True
+        )
+        assert done.stdout.split()[-1] == "success"
+        assert "submitted" not in done.stdout
+        assert len(service.charges) == 1
+
+
+async def test_a_cancelled_call_stops_at_once_and_is_taken_up_by_the_next() -> None:
+    with sandbox.running(job_seconds=1.5) as service:
+        ordered = asyncio.Event()
+        tool = tool_for(service, on_progress=lambda _: ordered.set())
+        task = asyncio.create_task(tool.ainvoke(CALL))
+        await ordered.wait()
+        await asyncio.sleep(0.3)
+        began = time.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert time.monotonic() - began < 0.3
+        message = await tool.ainvoke(CALL)
+        assert message.status == "success"
+        assert len(service.charges) == 1
+
+
+async def test_a_call_cancelled_while_it_orders_is_not_ordered_again(
+    quick: sandbox.Service,
+) -> None:
+    quick.fault(sandbox.faults.stall(seconds=5.0, charged=True), on="image")
+    tool = tool_for(quick)
+    task = asyncio.create_task(tool.ainvoke(CALL))
+    while not quick.charges:  # noqa: ASYNC110 - another thread books them
+        await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError) as kept:
+        await task
+    message = await asyncio.wait_for(tool.ainvoke(CALL), 5.0)
+    assert isinstance(kept.value, asyncio.CancelledError)
+    assert message.status == "error"
+    assert "may have been ordered and charged" in message.content
+    assert len(quick.charges) == 1
+
+
+def test_two_loops_threads_copies_and_pickles_draw(quick: sandbox.Service) -> None:
+    tool = tool_for(quick)
+    for twin in (tool, copy.deepcopy(tool), pickle.loads(pickle.dumps(tool))):  # noqa: S301 - our own
+        for colour in ("async", "async", "sync"):
+            assert "Address:" in drawn(twin, {"prompt": "x"}, colour)
+    found: list[str] = []
+    threads = [threading.Thread(target=lambda: found.append(tool.invoke("x"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(quick.charges) == 17
+
+
+# Downloads.
+
+
+@pytest.mark.parametrize(
+    ("fault", "warning"),
+    [
+        (sandbox.faults.html_page(200), "a page"),
+        (sandbox.faults.status(404), "HTTP 404"),
+        (sandbox.faults.status(200, body=b"\x89PNG\r\n\x1a\n\0\0"), "cut short"),
+        (sandbox.faults.status(302, headers={"Location": "http://10.0.0.1/a.png"}), "redirects"),
+        (sandbox.faults.status(302, headers={"Location": "https://localhost.invalid/"}), "host"),
+        (sandbox.faults.status(302, headers={"Location": "/files/x"}), "more than 3 times"),
+        (sandbox.faults.status(200, body=b"\x89PNG" + b"x" * (17 * 2**20)), "more than"),
+        (sandbox.faults.drop(), "can't be fetched"),
+    ],
+)
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_picture_that_cannot_be_fetched_still_comes_with_its_address(
+    quick: sandbox.Service, tmp_path: Path, fault: Any, warning: str, colour: str
+) -> None:
+    quick.fault(fault, on="file", times=None)
+    message = drawn(tool_for(quick, save_to=tmp_path), CALL, colour)
+    assert message.status == "success"
+    assert warning in message.artifact["warning"]
+    assert message.artifact["url"] in message.content
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_download_that_stumbles_is_tried_again(
+    quick: sandbox.Service, tmp_path: Path, colour: str
+) -> None:
+    quick.fault(sandbox.faults.status(503), on="file")
+    quick.fault(sandbox.faults.drop(), on="file")
+    message = drawn(tool_for(quick, save_to=tmp_path), CALL, colour)
+    assert message.artifact["warning"] is None
+
+
+def test_the_key_goes_to_the_api_alone(quick: sandbox.Service, tmp_path: Path) -> None:
+    drawn(tool_for(quick, save_to=tmp_path), CALL)
+    for request in quick.requests:
+        assert request.authorized == request.path.endswith(contract.IMAGE_PATH)
+
+
+def test_a_directory_that_cannot_be_written_costs_the_file_alone(
+    quick: sandbox.Service, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    message = drawn(tool_for(quick, save_to=tmp_path / "file"), CALL)
+    assert "can't be saved" in message.artifact["warning"]
+
+
+# What the model sees.
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_the_model_may_look_at_the_picture(quick: sandbox.Service, colour: str) -> None:
+    shown = drawn(tool_for(quick, show_to_model="url"), CALL, colour).content
+    assert shown[1] == {"type": "image", "url": shown[1]["url"]}
+    shown = drawn(tool_for(quick, show_to_model="data"), {**CALL, "id": "c2"}, colour).content
+    assert shown[1]["mime_type"] == "image/png"
+    assert shown[1]["base64"].startswith("iVBOR")
+
+
+# Progress.
+
+
+async def test_progress_is_told_on_every_channel(quick: sandbox.Service, tmp_path: Path) -> None:
+    told: list[Any] = []
+    tool = tool_for(quick, save_to=tmp_path, on_progress=told.append)
+    agent = agent_with(tool)
+    written = [chunk async for chunk in agent.astream(ASKED, stream_mode="custom")]
+    stages = [each["stage"] for each in told]
+    assert stages[0] == "submitted"
+    assert stages[-2:] == ["ready", "saved"]
+    assert set(stages[1:-2]) == {"waiting"}
+    assert [each["stage"] for each in written] == stages
+    assert {each["tool_call_id"] for each in told} == {"call_9"}
+    events: list[Any] = [event async for event in tool.astream_events(CALL)]
+    custom = [event["data"] for event in events if event["event"] == "on_custom_event"]
+    assert custom[-1]["stage"] == "saved"
+
+
+def test_progress_is_written_from_a_sync_graph_too(quick: sandbox.Service) -> None:
+    written = list(agent_with(tool_for(quick)).stream(ASKED, stream_mode="custom"))
+    assert written[0]["stage"] == "submitted"
+
+
+# Programs.
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_program_orders_waits_and_resumes(quick: sandbox.Service, colour: str) -> None:
+    tool = tool_for(quick)
+
+    async def awaited() -> tuple[ImageJob, GeneratedImage, GeneratedImage]:
+        job = await tool.asubmit("a fox", steps=2)
+        return job, await tool.await_(job), await tool.aresume(job.id)
+
+    if colour == "sync":
+        job = tool.submit({"prompt": "a fox"}, steps=2)
+        again = ImageJob.model_validate_json(job.model_dump_json())
+        found = job, tool.wait(again), tool.resume(job.id)
+    else:
+        found = asyncio.run(awaited())
+    job, first, second = found
+    assert first.url == second.url
+    assert first.steps == 2
+    assert job.signature not in f"{job} {job!r}"
+    assert len(quick.charges) == 1
+    with pytest.raises(errors.InvalidInputError, match="no-such-job"):
+        tool.resume("no-such-job")
+
+
+def test_a_timeout_names_the_job_to_resume() -> None:
+    with sandbox.running(job_seconds=1.5) as service:
+        tool = tool_for(service, deadline=0.7, handle_tool_error=False)
+        with pytest.raises(errors.ImageJobTimeoutError) as caught:
+            tool.invoke("a fox")
+        tool.deadline = 20.0
+        assert tool.resume(caught.value.job or "").url
+        assert len(service.charges) == 1
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_in_a_batch_one_failure_costs_only_itself(quick: sandbox.Service, colour: str) -> None:
+    tool = tool_for(quick)
+    inputs: list[Any] = ["one", {"prompt": "two", "steps": 99}, "three"]
+    config: Any = {"max_concurrency": 2}
+    if colour == "sync":
+        texts = tool.batch(inputs, config)
+    else:
+        texts = asyncio.run(tool.abatch(inputs, config))
+    assert [text.startswith("Picture") for text in texts] == [True, False, True]
+    assert len(quick.charges) == 2
+    raising = tool_for(quick, handle_tool_error=False)
+    results = raising.batch(inputs, return_exceptions=True)
+    assert [isinstance(result, errors.ImageRequestError) for result in results] == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_it_stands_in_chains(quick: sandbox.Service) -> None:
+    tool = tool_for(quick)
+    prompt: Any = PromptTemplate.from_template("a {what}")
+    worded: Any = RunnableLambda(lambda what: f"a {what}")
+    assert "Address:" in (prompt | tool).invoke({"what": "fox"})
+    assert "Address:" in (worded | tool).invoke("fox")
+    assert len(tool.map().invoke(["a", "b"])) == 2
+
+
+def test_the_budget_holds_for_many_at_once(quick: sandbox.Service) -> None:
+    tool = tool_for(quick, max_images=3)
+    texts = tool.batch(["x"] * 6)
+    assert sum("budget" in text for text in texts) == 3
+    assert len(quick.charges) == 3
+    assert tool.images_ordered == 3
+
+
+def test_the_price_is_on_the_traced_run(quick: sandbox.Service) -> None:
+    runs: list[Run] = []
+
+    class Tracer(BaseTracer):
+        def _persist_run(self, run: Run) -> None:
+            runs.append(run)
+
+    tool = tool_for(quick)
+    config: Any = {"callbacks": [Tracer()]}
+    tool.invoke(CALL, config)
+    tool.invoke(CALL, config)
+    assert [(run.extra or {}).get("metadata", {}).get("total_cost") for run in runs] == [
+        0.0015,
+        None,
+    ]
+
+
+# Secrets.
+
+
+@pytest.mark.parametrize("fault", [None, sandbox.faults.job_fails(), sandbox.faults.status(500)])
+def test_key_and_signature_are_nowhere(
+    quick: sandbox.Service, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: Any
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    if fault:
+        quick.fault(fault)
+    runs: list[Run] = []
+
+    class Tracer(BaseTracer):
+        def _persist_run(self, run: Run) -> None:
+            runs.append(run)
+
+    store = InMemoryByteStore()
+    tool = tool_for(quick, save_to=tmp_path, job_store=store)
+    config: Any = {"callbacks": [Tracer()]}
+    message = tool.invoke(CALL, config)
+    saved = "".join(p.read_bytes().decode("latin-1") for p in tmp_path.iterdir())
+    shown = [
+        repr(tool),
+        str(tool),
+        repr(message),
+        caplog.text,
+        saved,
+        tool.model_dump_json(exclude={"poll_interval"}),
+    ]
+    shown += [run.model_dump_json(exclude={"parent_run"}) for run in runs]
+    jobs = [ImageJob.model_validate_json(v) for v in store.store.values() if b"signature" in v]
+    secrets = {quick.api_key, *(job.signature for job in jobs)}
+    for secret in secrets:
+        assert secret not in "\n".join(shown)
+
+
+# Many.
+
+
+def test_five_hundred_at_once_are_all_delivered_and_charged_once_each() -> None:
+    with sandbox.running(job_seconds=2.0, balance=100.0) as service:
+        tool = tool_for(service, poll_interval=None)
+
+        async def many() -> list[str]:
+            return await tool.abatch([f"picture {number}" for number in range(500)])
+
+        tool.invoke("warm")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        texts = asyncio.run(many())
+        growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert all(text.startswith("Picture") for text in texts)
+        assert len(set(texts)) == 500
+        assert len(service.charges) == 501
+        assert growth < 100 * 1024

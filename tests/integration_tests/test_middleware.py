@@ -1,0 +1,225 @@
+"""What LangChain's retries, fallbacks and middleware do with each of our errors."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import ModelFallbackMiddleware, ModelRetryMiddleware
+from langchain_core import exceptions as core
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import HumanMessage
+from langchain_core.runnables import Runnable
+
+from langchain_minitoolai import errors
+from tests.faults.server import Exchange, FaultServer, Script
+from tests.faults.targets import TARGETS, Settings
+from tests.faults.wire import GOOD, TEXT, answer, error, event, page, stream, tokens
+
+SECOND = "Second to none"
+ONCE = Settings(timeout=0.5, total_timeout=5.0, max_retries=0)
+
+
+def _reset(exchange: Exchange) -> None:
+    exchange.reset()
+
+
+def _stall(exchange: Exchange) -> None:
+    exchange.pause(3.0)
+
+
+_TOLD = stream([event({"error": {"message": "fell over"}})])
+
+# What the service does, what that is to us and to core, and whether it may be tried again.
+FAILURES: dict[str, tuple[Script, type[errors.MiniToolAIError], type[core.ModelError], bool]] = {
+    "400": (error("400 Bad"), errors.BadRequestError, core.ModelInvalidRequestError, False),
+    "context": (
+        error("400 Bad", code="context_length_exceeded"),
+        errors.ContextLengthError,
+        core.ContextOverflowError,
+        False,
+    ),
+    "401": (error("401 No"), errors.AuthenticationError, core.ModelAuthenticationError, False),
+    "402": (
+        error("402 Pay"),
+        errors.InsufficientCreditError,
+        core.ModelPermissionDeniedError,
+        False,
+    ),
+    "403": (page("403 No"), errors.PermissionDeniedError, core.ModelPermissionDeniedError, False),
+    "404": (error("404 None"), errors.NotFoundError, core.ModelNotFoundError, False),
+    "429": (error("429 Slow"), errors.RateLimitError, core.ModelRateLimitError, True),
+    "503": (error("503 Busy"), errors.ServiceError, core.ModelAPIError, True),
+    "told in the stream": (_TOLD, errors.ServiceError, core.ModelAPIError, True),
+    "junk": (stream([event("junk")]), errors.GarbledStreamError, core.ModelAPIError, True),
+    "reset": (_reset, errors.APIConnectionError, core.ModelConnectionError, True),
+    "cut": (stream([]), errors.StreamInterruptedError, core.ModelConnectionError, True),
+    "stall": (_stall, errors.APITimeoutError, core.ModelTimeoutError, False),
+}
+RETRYABLE = [name for name, (*_, again) in FAILURES.items() if again]
+FINAL = [name for name, (*_, again) in FAILURES.items() if not again]
+
+colours = pytest.mark.parametrize("colour", ["sync", "async"])
+every = pytest.mark.parametrize("name", FAILURES)
+
+
+@contextmanager
+def _serving(*scripts: Script) -> Iterator[tuple[FaultServer, BaseChatModel]]:
+    with FaultServer(scripts) as server:
+        yield server, TARGETS["ours"].model(server.url, ONCE)
+
+
+@pytest.fixture(params=["ours", "openai"])
+async def second(
+    request: pytest.FixtureRequest,
+) -> AsyncIterator[tuple[FaultServer, BaseChatModel]]:
+    """A second model and its server, which always answers."""
+    target = TARGETS[request.param]
+    pytest.importorskip(target.module)
+    with FaultServer([stream(answer([SECOND]))]) as server:
+        if target.ours:
+            yield server, target.model(server.url, ONCE)
+            return
+        with httpx.Client() as client:
+            async with httpx.AsyncClient() as async_client:
+                own = {"http_client": client, "http_async_client": async_client}
+                yield server, target.model(server.url, replace(ONCE, more=own))
+
+
+async def _ask(model: Runnable[Any, Any], colour: str) -> str:
+    question = [HumanMessage("Hi?")]
+    message = await model.ainvoke(question) if colour == "async" else model.invoke(question)
+    return str(message.text)
+
+
+async def _ask_agent(agent: Any, colour: str) -> str:
+    asked = {"messages": [HumanMessage("Hi?")]}
+    found = await agent.ainvoke(asked) if colour == "async" else agent.invoke(asked)
+    return str(found["messages"][-1].text)
+
+
+# --- The classes ------------------------------------------------------------------------------
+
+
+@colours
+@every
+async def test_each_failure_is_an_error_of_ours_and_of_core(name: str, colour: str) -> None:
+    script, ours, cores, again = FAILURES[name]
+    with _serving(script) as (_, model), pytest.raises(ours) as raised:
+        await _ask(model, colour)
+    assert type(raised.value) is ours
+    assert isinstance(raised.value, cores)
+    assert raised.value.is_retryable is again
+
+
+# --- `with_retry` -----------------------------------------------------------------------------
+
+_TRANSIENT = (core.ModelAPIError, core.ModelConnectionError, core.ModelRateLimitError)
+
+
+@colours
+@pytest.mark.parametrize("name", RETRYABLE)
+async def test_with_retry_tries_again_what_may_be_tried_again(name: str, colour: str) -> None:
+    with _serving(FAILURES[name][0], GOOD) as (server, model):
+        patient = model.with_retry(
+            retry_if_exception_type=_TRANSIENT, wait_exponential_jitter=False, stop_after_attempt=2
+        )
+        assert await _ask(patient, colour) == TEXT
+        assert len(server.record.requests) == 2
+
+
+@colours
+@pytest.mark.parametrize("name", FINAL)
+async def test_with_retry_leaves_the_rest_alone(name: str, colour: str) -> None:
+    with _serving(FAILURES[name][0], GOOD) as (server, model):
+        patient = model.with_retry(
+            retry_if_exception_type=_TRANSIENT, wait_exponential_jitter=False, stop_after_attempt=2
+        )
+        with pytest.raises(FAILURES[name][1]):
+            await _ask(patient, colour)
+        assert len(server.record.requests) == 1
+
+
+# --- `ModelRetryMiddleware` -------------------------------------------------------------------
+
+
+@colours
+@pytest.mark.parametrize("name", RETRYABLE)
+async def test_retry_middleware_tries_again_what_may_be_tried_again(name: str, colour: str) -> None:
+    with _serving(FAILURES[name][0], GOOD) as (server, model):
+        retry = ModelRetryMiddleware(max_retries=1, initial_delay=0.0, on_failure="error")
+        agent = create_agent(model, middleware=[retry])
+        assert await _ask_agent(agent, colour) == TEXT
+        assert len(server.record.requests) == 2
+
+
+@colours
+@pytest.mark.parametrize("name", FINAL)
+async def test_retry_middleware_leaves_the_rest_alone(name: str, colour: str) -> None:
+    with _serving(FAILURES[name][0], GOOD) as (server, model):
+        retry = ModelRetryMiddleware(max_retries=1, initial_delay=0.0)
+        agent = create_agent(model, middleware=[retry])
+        with pytest.raises(FAILURES[name][1]):
+            await _ask_agent(agent, colour)
+        assert len(server.record.requests) == 1
+
+
+# --- `ModelFallbackMiddleware` ----------------------------------------------------------------
+
+
+@colours
+@every
+async def test_fallback_middleware_asks_the_second_model(
+    name: str, colour: str, second: tuple[FaultServer, BaseChatModel]
+) -> None:
+    with _serving(FAILURES[name][0]) as (_, model):
+        agent = create_agent(model, middleware=[ModelFallbackMiddleware(second[1])])
+        assert await _ask_agent(agent, colour) == SECOND
+        assert len(second[0].record.requests) == 1
+
+
+# --- `with_fallbacks` -------------------------------------------------------------------------
+
+
+@colours
+@every
+async def test_with_fallbacks_asks_the_second_model(
+    name: str, colour: str, second: tuple[FaultServer, BaseChatModel]
+) -> None:
+    script, _, cores, _ = FAILURES[name]
+    with _serving(script) as (_, model):
+        safe = model.with_fallbacks([second[1]], exceptions_to_handle=(cores,))
+        assert await _ask(safe, colour) == SECOND
+
+
+async def _stream(model: Runnable[Any, Any], colour: str, shown: list[str]) -> None:
+    if colour == "sync":
+        shown += [str(chunk.text) for chunk in model.stream("Hi?")]
+        return
+    async for chunk in model.astream("Hi?"):
+        shown.append(str(chunk.text))
+
+
+@colours
+@every
+async def test_with_fallbacks_asks_the_second_model_before_the_first_chunk(
+    name: str, colour: str, second: tuple[FaultServer, BaseChatModel]
+) -> None:
+    with _serving(FAILURES[name][0]) as (_, model):
+        shown: list[str] = []
+        await _stream(model.with_fallbacks([second[1]]), colour, shown)
+        assert "".join(shown) == SECOND
+
+
+@colours
+async def test_with_fallbacks_never_mixes_two_answers(
+    colour: str, second: tuple[FaultServer, BaseChatModel]
+) -> None:
+    with _serving(stream(tokens())) as (_, model):
+        shown: list[str] = []
+        with pytest.raises(errors.StreamInterruptedError):
+            await _stream(model.with_fallbacks([second[1]]), colour, shown)
+        assert second[0].record.requests == []

@@ -1,0 +1,106 @@
+"""The command, the fixture, and what importing costs."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from langchain_minitoolai import sandbox
+from langchain_minitoolai.sandbox import __main__ as command
+
+pytest_plugins = ["pytester"]
+
+RUN = [sys.executable, "-X", "dev", "-W", "error", "-m", "langchain_minitoolai.sandbox"]
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_prints_two_lines_to_export_and_ends_quietly(ending: signal.Signals) -> None:
+    with subprocess.Popen(
+        [*RUN, "--api-key", "k"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        first, second = process.stdout.readline(), process.stdout.readline()
+        found = re.fullmatch(r"export MINITOOLAI_API_BASE=(http://127.0.0.1:\d+/api)\n", second)
+        try:
+            assert first == "export MINITOOLAI_API_KEY=k\n"
+            assert found
+            assert httpx.post(f"{found[1]}/texttoimage/", trust_env=False).status_code == 401
+            process.send_signal(ending)
+            out, err = process.communicate(timeout=10)
+        finally:
+            process.kill()
+    assert (process.returncode, out, err) == (0, "", "Serving until Ctrl-C.\n")
+
+
+def test_a_taken_port_ends_the_command_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with sandbox.running() as service:
+        assert command.main(["--port", service.origin.rpartition(":")[2]]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("The sandbox can't start: ")
+
+
+def test_the_command_runs_in_any_thread() -> None:
+    with sandbox.running() as service, ThreadPoolExecutor() as pool:
+        port = service.origin.rpartition(":")[2]
+        assert pool.submit(command.main, ["--port", port]).result() == 1
+
+
+def test_importing_loads_nothing_of_the_extra() -> None:
+    code = (
+        "import sys, langchain_minitoolai.sandbox\n"
+        "print({'starlette', 'uvicorn', 'PIL', 'httpx'} & set(sys.modules))"
+    )
+    run = python(code)
+    assert (run.stdout, run.stderr) == ("set()\n", "")
+
+
+@pytest.mark.parametrize("missing", ["starlette", "uvicorn", "PIL"])
+def test_a_missing_extra_is_named_with_its_command(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with (
+        pytest.raises(ImportError, match=r'pip install "langchain-minitoolai\[sandbox\]"'),
+        sandbox.running(),
+    ):
+        raise AssertionError
+
+
+def test_the_fixture_is_a_fresh_sandbox_that_the_environment_names(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makeconftest('pytest_plugins = ["langchain_minitoolai.sandbox.pytest_plugin"]')
+    pytester.makepyfile(
+        """
+        import os
+
+        def test_one(minitoolai_sandbox):
+            assert os.environ["MINITOOLAI_API_BASE"] == minitoolai_sandbox.base_url
+            assert os.environ["MINITOOLAI_API_KEY"] == minitoolai_sandbox.api_key
+
+        def test_two(minitoolai_sandbox):
+            assert minitoolai_sandbox.requests == []
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:asyncio")
+    result.assert_outcomes(passed=2)
+    assert "MINITOOLAI_API_BASE" not in os.environ
+
+
+def test_no_file_of_the_sandbox_imports_other_rooms_than_the_contract() -> None:
+    folder = Path(sandbox.__file__).parent
+    ours = re.compile(r"langchain_minitoolai(?:\.(?!sandbox|contract)| import (?!sandbox))\w*")
+    assert [p.name for p in folder.glob("*.py") if ours.search(p.read_text("utf-8"))] == []
