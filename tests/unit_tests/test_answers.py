@@ -66,7 +66,7 @@ def test_the_documented_stream_is_read() -> None:
     pieces, reader = read(*blocks, last, DONE)
     assert pieces == ["Ok", "."]
     assert reader.usage == usage
-    assert {**reader.info, "object": start["object"]} == start
+    assert {**reader.info, "object": start["object"], "created": start["created"]} == start
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=8))
