@@ -137,7 +137,7 @@ def make(**fields: Any) -> ChatMiniToolAI:
 
 
 async def ask(
-    way: str, model: Runnable[LanguageModelInput, Any], said: LanguageModelInput, **call: Any
+    way: str, model: Runnable[LanguageModelInput, Any], said: LanguageModelInput, /, **call: Any
 ) -> Any:
     """Ask in one of the four ways; the pieces of a stream are added up."""
     if way == "invoke":
@@ -154,7 +154,7 @@ async def ask(
 
 
 async def answer(
-    way: str, model: Runnable[LanguageModelInput, Any], said: LanguageModelInput, **call: Any
+    way: str, model: Runnable[LanguageModelInput, Any], said: LanguageModelInput, /, **call: Any
 ) -> AIMessage:
     """Ask in one of the four ways, for a message."""
     message = await ask(way, model, said, **call)
