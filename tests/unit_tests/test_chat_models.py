@@ -5,8 +5,19 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
-from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
-from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.callbacks import (
+    AsyncCallbackHandler,
+    AsyncCallbackManager,
+    BaseCallbackHandler,
+    CallbackManager,
+)
+from langchain_core.messages import (
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from langchain_core.runnables import RunnableBinding
 from pydantic import BaseModel
 
@@ -249,6 +260,20 @@ async def test_async_callbacks_see_every_piece_of_a_stream(service: FakeService,
     else:
         assert len([chunk async for chunk in model.astream("Hi", config)]) == 3
     assert seen.seen == ["Hel", "lo", ""]
+
+
+async def test_a_run_manager_that_is_handed_over_is_told_of_every_piece(
+    service: FakeService,
+) -> None:
+    service.reply("Hel", "lo")
+    service.reply("Hel", "lo")
+    asked: list[BaseMessage] = [HumanMessage("Hi")]
+    seen, awaited = Tokens(), AsyncTokens()
+    (manager,) = CallbackManager([seen]).on_chat_model_start({}, [asked])
+    (async_manager,) = await AsyncCallbackManager([awaited]).on_chat_model_start({}, [asked])
+    assert len(list(make()._stream(asked, run_manager=manager))) == 3
+    assert len([chunk async for chunk in make()._astream(asked, run_manager=async_manager)]) == 3
+    assert seen.seen == awaited.seen == ["Hel", "lo", ""]
 
 
 def test_the_last_chunk_says_that_it_is_the_last(service: FakeService) -> None:
