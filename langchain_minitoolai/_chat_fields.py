@@ -17,7 +17,7 @@ from langchain_minitoolai._chunk_forms import PROVIDER
 from langchain_minitoolai._connection import Connection
 from langchain_minitoolai._parameters import Parameters, ToolCalling, stop_sequences
 from langchain_minitoolai._profiles import profile_of
-from langchain_minitoolai._tokens import count_messages, count_text
+from langchain_minitoolai._tokens import count_request, count_text
 from langchain_minitoolai._version import __version__
 
 
@@ -134,8 +134,8 @@ class ChatFields(Connection, BaseChatModel):
             messages: The conversation; pictures count by OpenAI's published rules.
             tools: The tools that go along.
         """
-        request = chat_request(self._parameters({"tools": tools or ()}), messages)
-        return count_messages(request.body["messages"], self.model, self.custom_get_token_ids)
+        body = chat_request(self._parameters({"tools": tools or ()}), messages).body
+        return count_request(body, self.custom_get_token_ids)
 
     def _parameters(self, changes: Mapping[str, Any]) -> Parameters:
         own = Parameters(
