@@ -185,7 +185,7 @@ class AnswerBuilder:
         elif self._cutter.hit:
             reason = "stop"
         found: dict[str, Any] = {
-            "model_name": info.get("model") or self._model,
+            "model_name": str(info.get("model") or self._model),
             "model_provider": PROVIDER,
             "finish_reason": reason,
             "system_fingerprint": info.get("system_fingerprint"),
@@ -195,7 +195,7 @@ class AnswerBuilder:
         if reason != reader.finish_reason:
             found["service_finish_reason"] = reader.finish_reason
         if usage := _usage(reader):
-            found["cost"] = cost_of(usage, info.get("model"), self._model)
+            found["cost"] = cost_of(usage, found["model_name"], self._model)
         if self._broken:
             # Merging chunks keeps neither the reason nor all of what the model wrote.
             found["invalid_tool_calls"] = [dict(each) for each in self._broken]

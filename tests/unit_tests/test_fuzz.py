@@ -278,7 +278,7 @@ def _sent(messages: Sequence[BaseMessage], **options: Any) -> bytes | None:
     try:
         request = model._request(list(messages), None, options)
         call = Call(contract.CHAT_PATH, request.body)
-        return model._client().request(call, Budget(lambda: 0.0, 60.0, None)).content
+        return model._client().request(call, Budget(lambda: 0.0, 60.0, None)).read()
     except errors.InvalidInputError:
         return None
 
