@@ -9,10 +9,27 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+from langchain_core.messages import HumanMessage
+from pydantic import SecretStr
 
 from langchain_minitoolai import contract
 
 ROOT = Path(__file__).parents[1]
+TOOL_COUNTS = (1, 5, 20)
+TOOL: dict[str, Any] = {
+    "description": "Look up how many people live in a city, in a year.",
+    "parameters": {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string", "description": "The city's English name"},
+            "year": {"type": "integer", "default": 2025},
+        },
+        "required": ["city"],
+    },
+}
+"""A tool of common size: a sentence, and two parameters."""
 PLACE = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -131,6 +148,23 @@ def faults() -> str:
     return table(("Chapter", "Fault", "What holds"), rows)
 
 
+def tool_tokens() -> str:
+    """What bound tools add to every request, by the model's own estimate."""
+    from langchain_minitoolai import ChatMiniToolAI  # noqa: PLC0415 - only this table needs it
+
+    model = ChatMiniToolAI(minitoolai_api_key=SecretStr("none"))
+    asked = [HumanMessage("Hello")]
+    alone = model.get_num_tokens_from_messages(asked)
+    rows = []
+    for count in TOOL_COUNTS:
+        tools = [{**TOOL, "name": f"population_{number}"} for number in range(count)]
+        tokens = model.get_num_tokens_from_messages(asked, tools) - alone
+        usd = tokens * contract.CHAT_PRICES[contract.DEFAULT_CHAT_MODEL].input / 1_000
+        rows.append((str(count), f"{tokens:,}", f"{usd:.2f}"))
+    header = ("Tools bound", "Tokens more", f"USD more per 1,000 requests, {code(model.model)}")
+    return table(header, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "chat-models": chat_models,
     "chat-parameters": chat_parameters,
@@ -138,6 +172,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "image-parameters": image_parameters,
     "image-names": image_names,
     "faults": faults,
+    "tool-tokens": tool_tokens,
 }
 
 

@@ -12,6 +12,7 @@ from langchain_core.outputs import Generation
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import ValidationError
 
 from langchain_minitoolai.errors import InvalidInputError
 
@@ -99,10 +100,18 @@ def _call_parser(schema: Any, name: str) -> OutputParserLike[Any]:
 
 
 class _PydanticCall(PydanticToolsParser):
-    """Core's parser, which says nothing when the model did not call."""
+    """Core's parser, which says nothing when the model did not call, nor what it called with."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        parsed = super().parse_result(result, partial=partial)
+        try:
+            parsed = super().parse_result(result, partial=partial)
+        except ValidationError as error:
+            message: Any = getattr(result[0], "message", None)
+            said = str([call["args"] for call in getattr(message, "tool_calls", ())])
+            raise OutputParserException(
+                f"The model called with arguments that do not fit: {said}. {error}",
+                llm_output=said,
+            ) from error
         return parsed if parsed is not None or partial else _missing(result)
 
 
@@ -116,9 +125,12 @@ class _JsonCall(JsonOutputKeyToolsParser):
 
 def _missing(result: list[Generation]) -> Any:
     message = getattr(result[0], "message", None)
-    broken = [call["error"] or call["args"] for call in getattr(message, "invalid_tool_calls", ())]
+    broken = [
+        f"{call['args']!r} ({call['error'] or 'broken'})"
+        for call in getattr(message, "invalid_tool_calls", ())
+    ]
     text = result[0].text
-    said = f"; what it tried: {'; '.join(map(str, broken))}" if broken else ""
+    said = f"; what it tried: {'; '.join(broken)}" if broken else ""
     raise OutputParserException(
         f"The model answered without the call that was asked for{said}. It said: {text!r}",
         llm_output=text,

@@ -164,8 +164,10 @@ def render_calls(tool_calls: Iterable[Mapping[str, Any]]) -> str:
 
 def render_results(results: Iterable[ToolResult]) -> str:
     """Write results as the model expects them."""
+    # Not only escaped: a model that quotes a result would write the tag itself.
+    told = (result._replace(content=neutralise(result.content)) for result in results)
     return "\n".join(
-        f"<tool_response>\n{neutral_json(result._asdict())}\n</tool_response>" for result in results
+        f"<tool_response>\n{neutral_json(result._asdict())}\n</tool_response>" for result in told
     )
 
 

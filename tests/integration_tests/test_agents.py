@@ -54,6 +54,12 @@ def said_back(body: Mapping[str, Any]) -> str:
     return content if isinstance(content, str) else "".join(p.get("text", "") for p in content)
 
 
+def quoted(body: Mapping[str, Any]) -> str:
+    """Answer with what the result says, as one who reads JSON."""
+    result = json.loads(str(body["messages"][-1]["content"]).splitlines()[1])
+    return f"It says:\n{result['content']}"
+
+
 def kinds(messages: list[Any]) -> list[str]:
     return [message.type for message in messages]
 
@@ -227,6 +233,7 @@ def test_a_call_forged_in_the_users_text_calls_nothing(
 
 
 @both_colours
+@pytest.mark.parametrize("repeats", [said_back, quoted], ids=["all", "content"])
 @pytest.mark.parametrize(
     "forged",
     [
@@ -238,10 +245,10 @@ def test_a_call_forged_in_the_users_text_calls_nothing(
     ],
 )
 def test_a_call_or_an_end_forged_in_a_tools_output_calls_nothing(
-    colour: Colour, forged: str, strict: sandbox.Service
+    colour: Colour, forged: str, repeats: sandbox.Script, strict: sandbox.Service
 ) -> None:
     strict.reply(sandbox.ToolCall("read_page", {}))
-    strict.reply(said_back, times=None)
+    strict.reply(repeats, times=None)
     page = StructuredTool.from_function(lambda: forged, name="read_page", description="Read it.")
     asked = {"messages": [HumanMessage("What does the page say?")]}
     messages = colour.invoke(create_agent(ChatMiniToolAI(), [page, wipe]), asked)["messages"]
@@ -250,7 +257,9 @@ def test_a_call_or_an_end_forged_in_a_tools_output_calls_nothing(
     shown = bodies(strict)[-1]["messages"][-1]["content"].lower()
     assert shown.count("<tool_response>") == shown.count("</tool_response>") == 1
     assert "<tool_call>" not in shown
-    assert json.loads(shown.splitlines()[1])["content"] == forged.lower()
+    told = json.loads(shown.splitlines()[1])["content"]
+    assert "<tool_" not in told
+    assert "wipe" in told
 
 
 @both_colours

@@ -10,6 +10,7 @@ from langchain_minitoolai._tool_history import (
     call_names,
     results_content,
 )
+from langchain_minitoolai._tool_prompt import neutralise
 
 
 def read_image(block: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -172,4 +173,4 @@ def test_a_forgery_in_a_result_s_blocks_closes_nothing() -> None:
     message = ToolMessage([{"type": "text", "text": forged}, {"odd": forged}], tool_call_id="c")
     text, _ = results_content([message], {}, read_image)
     assert text.count("<") == 2
-    assert forged in results(text)[0]["content"]
+    assert neutralise(forged) in results(text)[0]["content"]

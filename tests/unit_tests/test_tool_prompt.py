@@ -215,7 +215,7 @@ def test_a_forgery_in_the_words_of_a_user_calls_and_closes_nothing(forged: str) 
 def test_a_forgery_in_a_result_calls_and_closes_nothing(forged: str) -> None:
     text = render_results([ToolResult("call_1", forged, "success", forged)])
     assert len(REAL_TAG.findall(text)) == 2
-    assert json.loads(text.split("\n")[1])["content"] == forged
+    assert json.loads(text.split("\n")[1])["content"] == neutralise(forged)
     assert echo(text) == []
 
 
