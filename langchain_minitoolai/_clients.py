@@ -80,6 +80,7 @@ class Network:
         self._route = route
         self._closers: list[weakref.finalize[..., Any]] = []
         self._begin()
+        _living.add(self)
 
     def forget(self) -> None:
         """Drop every client without closing it: in a forked child they are the parent's."""
@@ -117,6 +118,7 @@ class Network:
 
 
 _networks: dict[Route, Network] = {}
+_living: weakref.WeakSet[Network] = weakref.WeakSet()  # also those no longer remembered
 _networks_lock = threading.Lock()
 _dropped: Final[list[object]] = []
 
@@ -138,7 +140,7 @@ def network(route: Route) -> Network:
 def _after_fork() -> None:
     global _networks_lock  # noqa: PLW0603 - another thread may have held it
     _networks_lock = threading.Lock()
-    for each in list(_networks.values()):
+    for each in list(_living):
         each.forget()
 
 

@@ -2,106 +2,20 @@
 
 import asyncio
 import gc
-import json
 import subprocess
 import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator
-from typing import Any
 
 import httpx
 import pytest
 
 from langchain_minitoolai import _clients
-from langchain_minitoolai._budget import Budget
-from langchain_minitoolai._clients import SHARD, Endpoint, Network, network
+from langchain_minitoolai._clients import MOST_ROUTES, SHARD, Network, network
 from langchain_minitoolai._network import Route
-from langchain_minitoolai._version import __version__
-from langchain_minitoolai.errors import InvalidInputError
-from tests.unit_tests.shells import BASE, KEY, Clock, call
 
 ROUTE = Route(verify=False)
-
-
-def endpoint(**headers: str) -> Endpoint:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Endpoint(Network(ROUTE), BASE, KEY, named)
-
-
-def request(**headers: str) -> httpx.Request:
-    return endpoint(**headers).request(call(body={"a": "ø"}), Budget(Clock(), 9.0, None))
-
-
-# --- Endpoints ------------------------------------------------------------------------
-
-
-def test_a_request_is_a_post_of_json() -> None:
-    made = request(x_mine="1")
-    assert (made.method, str(made.url)) == ("POST", f"{BASE}/chat-completions/")
-    assert json.loads(made.read()) == {"a": "ø"}
-    assert made.headers["content-length"] == str(len(made.read()))
-    assert made.headers["host"] == "service.test"
-    assert made.headers["accept-encoding"] == "identity"
-    assert made.headers["user-agent"] == f"langchain-minitoolai/{__version__}"
-    assert made.headers["x-mine"] == "1"
-    assert made.extensions["timeout"]["pool"] == 9.0
-
-
-def test_requests_are_made_anew_each_time() -> None:
-    asking = endpoint(Host="mine.test", Content_Length="7", x_mine="1")
-    one, two = (asking.request(call(body={"n": n}), Budget(Clock(), 9.0, None)) for n in (1, 22))
-    assert (one.read(), two.read()) == (b'{"n":1}', b'{"n":22}')
-    assert (one.headers["content-length"], two.headers["content-length"]) == ("7", "8")
-    assert one.headers["host"] == "mine.test"
-    one.headers["x-mine"] = "2"
-    assert two.headers["x-mine"] == "1"
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ({"fine": [1, "two"], "x": object}, "x is <class 'object'>; allowed: what JSON can hold"),
-        ({"a": [{"b": (1, "\ud800")}]}, r"a[0].b[1] is '\ud800'; allowed"),
-        ({"a": {"b": "\ud800" + "x" * 99}}, r"a.b is '\ud800" + "x" * 53 + "…; allowed"),
-        ({"\ud800": 1}, "the request is something; allowed"),
-    ],
-)
-def test_what_json_can_t_hold_is_refused_by_its_place(body: dict[str, Any], words: str) -> None:
-    with pytest.raises(InvalidInputError) as raised:
-        endpoint().request(call(body=body), Budget(Clock(), 9.0, None))
-    assert words in str(raised.value)
-    assert raised.value.__context__ is None
-
-
-@pytest.mark.parametrize("name", ["user_agent", "User_Agent", "USER_AGENT"])
-def test_a_user_s_header_replaces_ours_in_any_case(name: str) -> None:
-    assert request(**{name: "mine"}).headers.get_list("user-agent") == ["mine"]
-
-
-def test_the_key_is_set_when_a_request_is_sent_and_not_before() -> None:
-    made = request()
-    assert KEY not in repr(made.headers.raw)
-    auth = endpoint().auth(call())
-    assert auth is not None
-    sent = next(auth.auth_flow(made))
-    assert sent.headers["authorization"] == f"Bearer {KEY}"
-    assert endpoint().auth(call(authorized=False)) is None
-
-
-def test_the_key_is_in_no_repr() -> None:
-    shown = endpoint(x_secret="s3cr3t")
-    texts = [repr(thing) for thing in (shown, shown.auth(call()), shown.network, request())]
-    assert not any(KEY in text or "s3cr3t" in text for text in texts)
-
-
-def test_a_reply_is_without_the_key() -> None:
-    response = httpx.Response(201, headers={"X-Request-ID": "r"})
-    reply = endpoint().reply(response, f"{KEY} {KEY}".encode(), answer=7)
-    assert (reply.status, reply.headers, reply.body) == (201, {"x-request-id": "r"}, b"[key] [key]")
-    assert reply.answer == 7
-    assert Endpoint(Network(ROUTE), BASE, "").reply(response, b"abc").body == b"abc"
-    assert endpoint().reply(response).body == b""
 
 
 # --- One process ----------------------------------------------------------------------
@@ -127,14 +41,35 @@ def test_threads_share_a_client() -> None:
     assert len(set(map(id, found))) == 1
 
 
-def test_those_with_the_same_route_share_a_network_as_long_as_one_of_them_lives() -> None:
+@pytest.fixture
+def networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin without networks, and leave those there were."""
+    monkeypatch.setattr(_clients, "_networks", {})
+
+
+@pytest.mark.usefixtures("networks")
+def test_those_with_the_same_route_share_a_network_that_outlives_them() -> None:
     one = network(Route("http://shared.test"))
     assert network(Route("http://shared.test")) is one
     assert network(Route("http://other.test")) is not one
-    gone = weakref.ref(one)
+    there = weakref.ref(one)
     del one
     gc.collect()
-    assert gone() is None
+    assert there() is network(Route("http://shared.test"))
+
+
+@pytest.mark.usefixtures("networks")
+def test_only_so_many_routes_are_remembered_and_the_oldest_is_let_go() -> None:
+    held = network(Route("http://0.test", verify=False))
+    client = held.client(fresh=False)
+    other = weakref.ref(network(Route("http://1.test")))
+    for number in range(2, MOST_ROUTES + 2):
+        network(Route(f"http://{number}.test"))
+    gc.collect()
+    assert other() is None
+    assert not client.is_closed
+    assert network(Route("http://0.test", verify=False)) is not held
+    assert len(_clients._networks) == MOST_ROUTES
 
 
 def test_a_network_that_nobody_holds_closes_its_clients() -> None:
@@ -217,7 +152,7 @@ async def test_a_network_that_nobody_holds_closes_its_loop_s_clients() -> None:
 
 
 @pytest.fixture
-async def used() -> AsyncIterator[Network]:
+async def used(networks: None) -> AsyncIterator[Network]:
     """A network with clients of both colours."""
     lent = network(Route("http://forked.test", verify=False))
     lent.client(fresh=False)
@@ -234,11 +169,20 @@ async def test_a_forked_child_drops_its_parent_s_clients_without_closing_them(
     _clients._after_fork()
     assert used.client(fresh=False) is not client
     assert used.loop_clients() is not loop_clients
+    _clients._networks.clear()
     del used, loop_clients
     gc.collect()
     await asyncio.sleep(0)
     assert not client.is_closed
     assert not shard.client.is_closed
+
+
+def test_a_child_drops_the_clients_of_a_route_that_was_let_go_but_is_still_held() -> None:
+    lent = Network(ROUTE)
+    client = lent.client(fresh=False)
+    _clients._after_fork()
+    assert lent.client(fresh=False) is not client
+    assert not client.is_closed
 
 
 async def test_a_lock_that_was_held_when_the_process_forked_locks_nobody_out(

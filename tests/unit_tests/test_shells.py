@@ -130,7 +130,7 @@ def test_a_call_is_a_post_of_json_with_the_key_and_the_headers(over: MakeShell) 
     shell.run(once(call(body={"model": "gpt-4o", "æ": 1})))
     (request,) = shell.service.requests
     assert (request.method, str(request.url)) == ("POST", f"{BASE}/chat-completions/")
-    assert json.loads(request.content) == {"model": "gpt-4o", "æ": 1}
+    assert json.loads(request.read()) == {"model": "gpt-4o", "æ": 1}
     assert request.headers["authorization"] == f"Bearer {KEY}"
     assert request.headers["content-type"] == "application/json"
     assert request.headers["accept-encoding"] == "identity"
@@ -153,7 +153,7 @@ def test_a_call_says_whether_its_connection_must_be_fresh(over: MakeShell, *, fr
 
 def test_a_body_that_is_no_json_is_refused_before_anything_is_sent(over: MakeShell) -> None:
     shell = over(Exchange())
-    with pytest.raises(errors.InvalidInputError, match="x is <object object"):
+    with pytest.raises(errors.InvalidInputError, match="x is <object"):
         shell.run(once(call(body={"x": object()})))
     assert shell.service.requests == []
 
@@ -258,9 +258,11 @@ def test_an_answer_cut_short_is_an_interrupted_stream(
 def test_what_came_before_a_break_is_shown_first(over: MakeShell) -> None:
     shell = over(Exchange([delta("Ala"), delta("s"), httpx.ReadError("reset")]))
     batches = shell.batches(shell.run(once(call(reads="stream"))).answer)
-    assert [next(batches), next(batches)] == [["Ala"], ["s"]]
-    with pytest.raises(errors.StreamInterruptedError):
-        next(batches)
+    shown = []
+    with pytest.raises(errors.StreamInterruptedError):  # noqa: PT012 - what came before counts
+        for some in batches:
+            shown += some
+    assert shown == ["Ala", "s"]
 
 
 @pytest.mark.parametrize("reads", ["answer", "stream"])
@@ -374,10 +376,9 @@ def test_a_call_past_its_deadline_is_not_sent(over: MakeShell) -> None:
 def test_the_time_a_reader_takes_does_not_count(over: MakeShell) -> None:
     shell = over(Exchange([delta("a"), delta("b"), 6.0, STOP, DONE]))
     batches = shell.batches(shell.run(once(call(reads="stream", timeout=9.0))).answer)
-    assert next(batches) == ["a"]
+    first = next(batches)
     shell.clock.sleep(5.0)
-    assert next(batches) == ["b"]
-    assert list(batches) == [[]]
+    assert [*first, *(piece for some in batches for piece in some)] == ["a", "b"]
 
 
 @pytest.mark.parametrize("reads", ["answer", "stream"])
