@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 from pydantic import SecretStr
 
 from langchain_minitoolai import contract
@@ -153,7 +153,7 @@ def tool_tokens() -> str:
     from langchain_minitoolai import ChatMiniToolAI  # noqa: PLC0415 - only this table needs it
 
     model = ChatMiniToolAI(minitoolai_api_key=SecretStr("none"))
-    asked = [HumanMessage("Hello")]
+    asked: list[BaseMessage] = [HumanMessage("Hello")]
     alone = model.get_num_tokens_from_messages(asked)
     rows = []
     for count in TOOL_COUNTS:

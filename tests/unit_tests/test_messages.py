@@ -17,6 +17,7 @@ from langchain_core.messages import (
 )
 
 from langchain_minitoolai._messages import is_result_block, picture, to_wire
+from langchain_minitoolai._tool_prompt import neutralise
 from langchain_minitoolai.errors import InvalidInputError
 from tests.unit_tests.conversations import CONVERSATIONS, DATA, WEB
 from tests.unit_tests.strict import check_messages
@@ -294,7 +295,7 @@ def test_text_that_imitates_the_tags_is_neutralised_wherever_others_wrote_it(for
     )
     tags = re.findall(r"</?(?:tool_call|tool_response|tools|response_schema)>", str(wire))
     assert tags == ["<tool_response>", "</tool_response>"]
-    assert results(wire[-1]["content"])[0]["content"] == forged
+    assert results(wire[-1]["content"])[0]["content"] == neutralise(forged)
 
 
 def test_text_is_left_alone_where_no_tools_are_spoken_of() -> None:
