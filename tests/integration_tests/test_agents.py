@@ -155,7 +155,10 @@ def check_v3(texts: list[str], pieces: list[Any], first: AIMessage) -> None:
     assert texts == ["", "add: 5"]
     assert len(pieces) > 3
     assert len({piece["id"] for piece in pieces}) == 1
-    assert json.loads("".join(piece["args"] for piece in pieces)) == {"a": 2, "b": 3}
+    args = [piece["args"] for piece in pieces]
+    # Early versions of core show one piece that grows, later ones each by itself.
+    whole = args[-1] if args[-1].startswith("{") else "".join(args)
+    assert json.loads(whole) == {"a": 2, "b": 3}
     assert [block["type"] for block in first.content_blocks] == ["tool_call"]
     assert first.tool_calls[0]["args"] == {"a": 2, "b": 3}
 
