@@ -12,7 +12,7 @@ from langchain_minitoolai import errors
 from langchain_minitoolai._answers import Answer, AnswerReader, Piece
 from langchain_minitoolai._budget import Budget
 from langchain_minitoolai._client import DRAIN
-from langchain_minitoolai._clients import Endpoint
+from langchain_minitoolai._endpoint import Endpoint
 from langchain_minitoolai._intake import AnswerIntake, BodyIntake
 from langchain_minitoolai._network import WIRE_FAILURES, failure_of
 from langchain_minitoolai._wire import Call, Flow, Reply, Sleep, Step
@@ -106,6 +106,8 @@ class AsyncClient(Endpoint):
         pieces: list[Piece] = []
         if opened is not None:
             opened.start(self.reply(response, answer=opened), intake)
+        offset = asyncio.get_running_loop().time() - self.clock()  # between the two clocks
+        started = False
         failure: errors.MiniToolAIError | None = None
         try:
             async with asyncio.timeout(budget.left()) as timeout:
@@ -117,9 +119,12 @@ class AsyncClient(Endpoint):
                         timeout.reschedule(None)  # the one who takes them is behind
                         await opened.room()
                         budget.progress()
+                    elif some and not started:
+                        started = True
+                        await asyncio.sleep(0)  # so that the first piece is seen at once
                     if intake.reader.done:
                         budget.shorten(DRAIN)
-                    _extend(timeout, budget)
+                    _extend(timeout, budget.limit + offset)
         except WIRE_FAILURES as caught:
             failure = failure_of(caught, budget, answering=True)
         pieces += intake.end(failure)
@@ -131,9 +136,8 @@ def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
     return cast("httpx.AsyncByteStream", response.stream)
 
 
-def _extend(timeout: asyncio.Timeout, budget: Budget) -> None:
-    now = asyncio.get_running_loop().time()
-    when, then = timeout.when(), now + budget.remaining()
+def _extend(timeout: asyncio.Timeout, then: float) -> None:
+    when = timeout.when()
     # Moving a timer costs as much as reading a block: a little too early will do.
     if when is None or then < when or then > when + _SLACK:
         timeout.reschedule(then)
@@ -242,7 +246,10 @@ class AsyncOpenAnswer:
         try:
             while self._pieces or not self._task.done():
                 if self._pieces:
-                    yield self._pieces.popleft()
+                    some = self._pieces.popleft()
+                    while self._pieces:
+                        some += self._pieces.popleft()
+                    yield some
                     if self._taken is not None and not self._taken.done():
                         self._taken.set_result(None)
                 else:

@@ -60,10 +60,6 @@ class Budget:
             raise TimeoutError
         return left
 
-    def remaining(self) -> float:
-        """Give the seconds left, or how many too many have gone, as a negative number."""
-        return self.limit - self._clock()
-
     def to_connect(self) -> float:
         """Give the seconds left to connect, and note that a connection is being made."""
         self.fresh = self.connecting = True

@@ -11,7 +11,7 @@ import httpx
 from langchain_minitoolai import errors
 from langchain_minitoolai._answers import Answer, Piece
 from langchain_minitoolai._budget import Budget
-from langchain_minitoolai._clients import Endpoint
+from langchain_minitoolai._endpoint import Endpoint
 from langchain_minitoolai._intake import AnswerIntake, BodyIntake
 from langchain_minitoolai._network import WIRE_FAILURES, failure_of
 from langchain_minitoolai._wire import Call, Flow, Reply, Sleep, Step

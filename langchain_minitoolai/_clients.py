@@ -8,119 +8,18 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 import httpx
-from pydantic_core import to_json
 
-from langchain_minitoolai._budget import Budget
 from langchain_minitoolai._network import Route, make_async_client, make_client, ssl_context
-from langchain_minitoolai._version import __version__
-from langchain_minitoolai._wire import Call, Reply
-from langchain_minitoolai.errors import InvalidInputError
 
 SHARD: Final = 16
 """Calls in flight on one async client; httpcore scans all of a client's connections per call."""
 
-_SHOWN: Final = 60
-
-_HEADERS: Final = {
-    "Accept": "text/event-stream, application/json",
-    "Accept-Encoding": "identity",
-    "Content-Type": "application/json",
-    "User-Agent": f"langchain-minitoolai/{__version__}",
-}
-
-
-class Endpoint:
-    """Where calls go, and as whom: what both shells share."""
-
-    def __init__(
-        self, network: "Network", base: str, key: str, headers: Mapping[str, str] | None = None
-    ) -> None:
-        """Keep the facts; nothing is opened.
-
-        Args:
-            network: Lends the connections.
-            base: The service's address, without a slash at its end.
-            key: The API key.
-            headers: Headers for every request.
-        """
-        self.network = network
-        self.secret = key
-        self._base = base
-        self._auth = _KeyAuth(key)
-        self._headers = httpx.Headers(_HEADERS)
-        self._headers.update(headers)
-        self._urls: dict[str, httpx.URL] = {}
-
-    def request(self, call: Call, budget: Budget) -> httpx.Request:
-        """Build the request; the key is not in it yet.
-
-        Raises:
-            InvalidInputError: If the body holds what JSON can't.
-        """
-        content = _json(call.body)
-        url = self._urls.get(call.path)
-        if url is None:
-            url = self._urls[call.path] = httpx.URL(self._base + call.path)
-        # A stream and whole headers spare httpx most of the work of building a request.
-        headers = self._headers.copy()
-        headers.setdefault("Host", url.netloc.decode("ascii"))
-        headers["Content-Length"] = str(len(content))
-        return httpx.Request(
-            "POST",
-            url,
-            headers=headers,
-            stream=httpx.ByteStream(content),
-            extensions=budget.extensions(),
-        )
-
-    def auth(self, call: Call) -> httpx.Auth | None:
-        """Give what sets the key, if the call takes it along."""
-        return self._auth if call.authorized else None
-
-    def reply(self, response: httpx.Response, body: bytes = b"", answer: Any = None) -> Reply:
-        """Make a reply, its body without our key."""
-        if body and self.secret:
-            body = body.replace(self.secret.encode(), b"[key]")
-        return Reply(response.status_code, response.headers, body, answer)
-
-
-def _json(body: Mapping[str, Any]) -> bytes:
-    try:
-        return to_json(body)
-    except ValueError:
-        place, value = next(_unwritable(body, ""), ("the request", "something"))
-    raise InvalidInputError(f"{place} is {value}; allowed: what JSON can hold, in valid Unicode")
-
-
-def _unwritable(value: Any, place: str) -> Iterator[tuple[str, str]]:
-    """Find what can't be written: where it stands, and what it is."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _unwritable(inner, f"{place}.{key}" if place else str(key))
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            yield from _unwritable(inner, f"{place}[{index}]")
-    else:
-        try:
-            to_json(value)
-        except ValueError:
-            text = ascii(value)
-            yield place, text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-
-
-class _KeyAuth(httpx.Auth):
-    """Sets the API key when a request is sent, and not before."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["Authorization"] = f"Bearer {self._key}"
-        yield request
+MOST_ROUTES: Final = 64
+"""Routes remembered; more are one program's per-user proxies."""
 
 
 class Shard:
@@ -140,6 +39,7 @@ class LoopClients:
         self._route = route
         self._fresh: Shard | None = None
         self._shards: list[Shard] = []
+        self._closing: AsyncGenerator[None] | None = None
 
     async def shard(self, *, fresh: bool) -> Shard:
         """Give a client with room for one more call, making it if need be.
@@ -151,7 +51,10 @@ class LoopClients:
             await asyncio.to_thread(ssl_context, self._route.verify)
         if self._fresh is None:
             self._fresh = Shard(self._route, keep=0)
-            await _close_when_done(self, (self._fresh, self._shards))
+            # A loop that shuts down ends its async generators: so the clients are closed in
+            # the loop they live in.
+            self._closing = _close_at_end(self._fresh, self._shards)
+            await anext(self._closing)
         if fresh:
             return self._fresh
         for shard in self._shards:
@@ -161,41 +64,12 @@ class LoopClients:
         return self._shards[-1]
 
 
-_open: dict[object, AsyncGenerator[None]] = {}
-"""What closes the clients of each loop. It is held here, and not by the clients, because a
-task that a collected generator closes itself in may be cancelled before it has begun."""
-
-
-async def _close_when_done(owner: LoopClients, clients: tuple[Shard, list[Shard]]) -> None:
-    """Close clients in their own loop: when it shuts down, or when their owner is gone."""
-    token = object()
-    _open[token] = _close_at_end(token, *clients)
-    await anext(_open[token])
-    gone = weakref.finalize(owner, _close_soon, asyncio.get_running_loop(), token)
-    gone.atexit = False
-
-
-async def _close_at_end(token: object, fresh: Shard, shards: list[Shard]) -> AsyncGenerator[None]:
+async def _close_at_end(fresh: Shard, shards: list[Shard]) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        try:
-            for shard in (fresh, *shards):
-                await shard.client.aclose()
-        finally:
-            _open.pop(token, None)
-
-
-def _close_soon(loop: asyncio.AbstractEventLoop, token: object) -> None:
-    if loop.is_closed():
-        _open.pop(token, None)
-    elif token in _open:
-        loop.call_soon_threadsafe(lambda: loop.create_task(_close_now(token)))
-
-
-async def _close_now(token: object) -> None:
-    if token in _open:
-        await _open[token].aclose()
+        for shard in (fresh, *shards):
+            await shard.client.aclose()
 
 
 class Network:
@@ -206,6 +80,7 @@ class Network:
         self._route = route
         self._closers: list[weakref.finalize[..., Any]] = []
         self._begin()
+        _living.add(self)
 
     def forget(self) -> None:
         """Drop every client without closing it: in a forked child they are the parent's."""
@@ -242,16 +117,22 @@ class Network:
         return clients
 
 
-_networks: weakref.WeakValueDictionary[Route, Network] = weakref.WeakValueDictionary()
+_networks: dict[Route, Network] = {}
+_living: weakref.WeakSet[Network] = weakref.WeakSet()  # also those no longer remembered
 _networks_lock = threading.Lock()
 _dropped: Final[list[object]] = []
 
 
 def network(route: Route) -> Network:
-    """Give the process's network for a route, shared by all who hold it."""
+    """Give the process's network for a route, shared by all who ask for it.
+
+    It outlives them: a model made for one request finds the connections of the last one.
+    """
     with _networks_lock:
         found = _networks.get(route)
         if found is None:
+            if len(_networks) >= MOST_ROUTES:
+                del _networks[next(iter(_networks))]
             found = _networks[route] = Network(route)
     return found
 
@@ -259,7 +140,7 @@ def network(route: Route) -> Network:
 def _after_fork() -> None:
     global _networks_lock  # noqa: PLW0603 - another thread may have held it
     _networks_lock = threading.Lock()
-    for each in list(_networks.values()):
+    for each in list(_living):
         each.forget()
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,16 +34,17 @@ def _key_from_environment() -> SecretStr:
 class Connection(BaseModel):
     """The fields that say how to reach the service; nothing is opened before the first call."""
 
-    model_config = ConfigDict(
-        populate_by_name=True, hide_input_in_errors=True, validate_default=True
-    )
+    model_config = ConfigDict(populate_by_name=True, hide_input_in_errors=True)
 
-    minitoolai_api_key: SecretStr = Field(alias="api_key", default_factory=_key_from_environment)
+    minitoolai_api_key: SecretStr = Field(
+        alias="api_key", default_factory=_key_from_environment, validate_default=True
+    )
     """The API key; from `MINITOOLAI_API_KEY` if not given."""
 
     minitoolai_api_base: str = Field(
         alias="base_url",
         default_factory=from_env(contract.API_BASE_VARIABLE, default=contract.API_BASE),
+        validate_default=True,
     )
     """The service's address, ending in `/api`; from `MINITOOLAI_API_BASE` if not given."""
 
@@ -109,6 +111,7 @@ class Connection(BaseModel):
         return self._shells.get(self)[1]
 
 
+@lru_cache(maxsize=64)
 def check_base(base: str) -> str:
     """Check the service's address, and give it without a slash at its end.
 
@@ -159,6 +162,12 @@ class _Shells:
 
     def __reduce__(self) -> tuple[type["_Shells"], tuple[()]]:
         return (_Shells, ())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Shells)  # owners are equal whoever of them was used
+
+    def __hash__(self) -> int:
+        return hash(_Shells)
 
     def get(self, owner: Connection) -> tuple[Client, AsyncClient]:
         settings = (

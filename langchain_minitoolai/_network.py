@@ -2,7 +2,7 @@
 
 import ssl
 from functools import lru_cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -99,13 +99,22 @@ _UNSENT: Final = (
 )
 
 
+class _NoCookies(CookieJar):
+    """Keeps none and sends none: cookies would tie one user's call to another's."""
+
+    def add_cookie_header(self, request: Any) -> None:
+        """Send none."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Keep none."""
+
+
 def _options(route: Route, keep: int) -> dict[str, Any]:
     return {
         "verify": ssl_context(route.verify),
         "proxy": route.proxy,
         "limits": httpx.Limits(max_connections=None, max_keepalive_connections=keep),
-        # Cookies would tie one user's call to another's.
-        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        "cookies": _NoCookies(),
     }
 
 

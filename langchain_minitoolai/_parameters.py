@@ -3,9 +3,10 @@
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from pydantic import PydanticUserError
 
 from langchain_minitoolai import contract
 from langchain_minitoolai._tool_prompt import MODES, OpenAITool, choose_tools
@@ -19,6 +20,9 @@ _ALIASES: Final = {
     "stop_sequences": "stop",
 }
 _PASSED: Final = ("stream", "stream_usage")  # core's own; every answer streams, with its usage
+
+UNDESCRIBED: Final = (ValueError, TypeError, NameError, PydanticUserError)
+"""What core and pydantic raise where they find no schema."""
 
 _warned: set[str] = set()
 
@@ -55,6 +59,11 @@ class Parameters:
         check_model(self.model)
         check_temperature(self.temperature)
         check_max_tokens(self.max_tokens)
+        if self.tool_calling not in get_args(ToolCalling):
+            allowed = ", ".join(get_args(ToolCalling))
+            raise InvalidInputError(f"tool_calling is {self.tool_calling!r}; allowed: {allowed}")
+        if not isinstance(self.model_kwargs, Mapping):
+            raise InvalidInputError(f"model_kwargs is {self.model_kwargs!r}; allowed: a dict")
 
     def replace(self, changes: Mapping[str, Any]) -> "Parameters":
         """Put a call's own parameters on top.
@@ -112,6 +121,8 @@ def check_max_tokens(max_tokens: Any) -> int | None:
 
 def stop_sequences(stop: Any) -> tuple[str, ...]:
     """Check stop sequences, one or several."""
+    if not isinstance(stop or (), Iterable):
+        raise InvalidInputError(f"stop is {stop!r}; allowed: text, or a list of texts")
     sequences = (stop,) if isinstance(stop, str) else tuple(stop or ())
     for each in sequences:
         if not isinstance(each, str) or not each:
@@ -125,18 +136,28 @@ def openai_tools(tools: Iterable[Any], *, strict: bool | None = None) -> list[di
     Raises:
         InvalidInputError: If one can't be converted.
     """
-    converted = []
-    for index, tool in enumerate(tools or ()):
-        try:
-            made = convert_to_openai_tool(tool, strict=strict)
-        except (ValueError, TypeError) as error:
-            raise InvalidInputError(f"tools[{index}] can't be described: {error}") from None
-        if not isinstance(made.get("function"), Mapping) or not made["function"].get("name"):
-            raise InvalidInputError(
-                f"tools[{index}] is of type {made.get('type')!r}; allowed: functions"
-            )
-        converted.append(made)
-    return converted
+    if isinstance(tools, str | Mapping) or not isinstance(tools or (), Iterable):
+        raise InvalidInputError(f"tools is {tools!r}; allowed: a list of tools")
+    return [
+        _openai_tool(tool, f"tools[{index}]", strict=strict)
+        for index, tool in enumerate(tools or ())
+    ]
+
+
+def _openai_tool(tool: Any, field: str, *, strict: bool | None) -> dict[str, Any]:
+    kind = tool.get("type") if isinstance(tool, Mapping) else None
+    builtin = kind not in (None, "function", "object") and "input_schema" not in tool
+    try:
+        made = {} if builtin else convert_to_openai_tool(tool, strict=strict)
+    except UNDESCRIBED as error:
+        raise InvalidInputError(f"{field} can't be described: {error}") from None
+    function = made.get("function")
+    if not isinstance(function, Mapping) or not function.get("name"):
+        raise InvalidInputError(
+            f"{field} is of type {made.get('type', kind)!r} and describes no function; allowed: "
+            "functions with a name, since the service has no tools of its own"
+        )
+    return made
 
 
 def chosen(tool_choice: Any, tools: Sequence[OpenAITool]) -> str:
@@ -175,14 +196,19 @@ def response_format(wanted: Any) -> dict[str, Any] | None:
     kind = wanted.get("type") if isinstance(wanted, Mapping) else None
     if kind == "text":
         return None
-    if kind in ("json_object", "json_schema"):
+    if kind == "json_object" or (kind == "json_schema" and _holds_schema(wanted)):
         return dict(wanted)
     try:
         schema = convert_to_json_schema(wanted)
-    except (ValueError, TypeError) as error:
+    except UNDESCRIBED as error:
         raise InvalidInputError(
             f"response_format is {wanted!r}; allowed: a schema, or OpenAI's json_schema, "
             f"json_object or text ({error})"
         ) from None
     name = schema.get("title", "response")
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}
+
+
+def _holds_schema(wanted: Mapping[str, Any]) -> bool:
+    inner = wanted.get("json_schema")
+    return isinstance(inner, Mapping) and isinstance(inner.get("schema", {}), Mapping)

@@ -14,6 +14,7 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import ValidationError
 
+from langchain_minitoolai._parameters import UNDESCRIBED
 from langchain_minitoolai.errors import InvalidInputError
 
 Method = Literal["function_calling", "json_schema", "json_mode"]
@@ -69,7 +70,7 @@ def structured(
 def _tool(schema: Any, *, strict: bool | None) -> dict[str, Any]:
     try:
         return convert_to_openai_tool(schema, strict=strict)
-    except (ValueError, TypeError) as error:
+    except UNDESCRIBED as error:
         raise InvalidInputError(
             f"schema is {schema!r}; allowed: a pydantic class, a TypedDict or a JSON schema "
             f"with a title ({error})"
@@ -80,7 +81,7 @@ def _format(schema: Any, method: Method, *, strict: bool | None) -> dict[str, An
     if method == "json_mode":
         return {"type": "json_object"}
     inner = {"name": _tool(schema, strict=strict)["function"]["name"]}
-    inner |= {"schema": convert_to_json_schema(schema)}
+    inner |= {"schema": convert_to_json_schema(schema, strict=strict)}
     return {
         "type": "json_schema",
         "json_schema": inner if strict is None else {**inner, "strict": strict},

@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from langchain_minitoolai._pictures import inspect
@@ -22,18 +22,15 @@ def count_text(text: str, tokenizer: Tokenizer | None = None) -> int:
     return len(tokenizer(text)) if tokenizer else math.ceil(len(text) / _CHARACTERS)
 
 
-def count_messages(
-    wire: Iterable[Mapping[str, Any]], model: str, tokenizer: Tokenizer | None = None
-) -> int:
-    """Estimate what the `messages` of a request count.
+def count_request(body: Mapping[str, Any], tokenizer: Tokenizer | None = None) -> int:
+    """Estimate what a request counts: its messages, and the tools in fields of their own.
 
     Args:
-        wire: The messages as they are sent.
-        model: The model that reads them.
+        body: The request as it is sent.
         tokenizer: Counts the text exactly.
     """
-    total = 0
-    for message in wire:
+    total = count_text(str(body["tools"]), tokenizer) if "tools" in body else 0
+    for message in body["messages"]:
         total += _MESSAGE + count_text(message["role"], tokenizer)
         content = message["content"] or ""
         for part in [content] if isinstance(content, str) else content:
@@ -42,7 +39,7 @@ def count_messages(
             elif part["type"] == "text":
                 total += count_text(part["text"], tokenizer)
             else:
-                total += _count_image(part["image_url"], model)
+                total += _count_image(part["image_url"], body["model"])
         if calls := message.get("tool_calls"):
             total += count_text(str(calls), tokenizer)
     return total

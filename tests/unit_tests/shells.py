@@ -150,6 +150,7 @@ class Service(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
     def _begin(self, request: httpx.Request) -> tuple[Exchange, Body]:
         exchange = self.exchanges[min(len(self.requests), len(self.exchanges) - 1)]
+        request.read()
         self.requests.append(request)
         return exchange, Body(exchange, request.extensions["timeout"]["read"], self._clock)
 

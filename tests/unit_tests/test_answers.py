@@ -66,7 +66,8 @@ def test_the_documented_stream_is_read() -> None:
     pieces, reader = read(*blocks, last, DONE)
     assert pieces == ["Ok", "."]
     assert reader.usage == usage
-    assert {**reader.info, "object": start["object"], "created": start["created"]} == start
+    told = ("id", "model", "service_tier", "system_fingerprint")
+    assert reader.info == {name: start[name] for name in told}
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=8))
@@ -97,6 +98,17 @@ def test_nothing_counts_after_the_end() -> None:
 def test_refusals_are_text_and_tool_calls_are_pieces() -> None:
     chunk = event({"choices": [{"delta": {"refusal": "No.", "tool_calls": [CALL, None, 3]}}]})
     assert read(chunk, STOP)[0] == ["No.", [CALL]]
+
+
+def test_an_event_like_the_one_before_it_but_for_its_text_may_have_none() -> None:
+    pieces, reader = read(delta("a"), delta(""), delta("b"), delta(""), STOP)
+    assert pieces == ["a", "b"]
+    assert reader.events == 5
+
+
+def test_what_follows_a_piece_of_a_call_is_read_whole() -> None:
+    call = event({"choices": [{"delta": {"content": "x", "tool_calls": [CALL]}}]})
+    assert read(call, delta("a"), call, STOP)[0] == ["x", [CALL], "a", "x", [CALL]]
 
 
 @pytest.mark.parametrize(

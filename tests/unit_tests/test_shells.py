@@ -151,7 +151,7 @@ def test_a_call_says_whether_its_connection_must_be_fresh(over: MakeShell, *, fr
     assert shell.network.fresh == [fresh]
 
 
-def test_a_body_that_is_no_json_is_refused_by_the_writer_of_json(over: MakeShell) -> None:
+def test_a_body_that_is_no_json_is_refused_before_anything_is_sent(over: MakeShell) -> None:
     shell = over(Exchange())
     with pytest.raises(errors.InvalidInputError, match="x is <object"):
         shell.run(once(call(body={"x": object()})))
@@ -258,9 +258,11 @@ def test_an_answer_cut_short_is_an_interrupted_stream(
 def test_what_came_before_a_break_is_shown_first(over: MakeShell) -> None:
     shell = over(Exchange([delta("Ala"), delta("s"), httpx.ReadError("reset")]))
     batches = shell.batches(shell.run(once(call(reads="stream"))).answer)
-    assert [next(batches), next(batches)] == [["Ala"], ["s"]]
-    with pytest.raises(errors.StreamInterruptedError):
-        next(batches)
+    shown = []
+    with pytest.raises(errors.StreamInterruptedError):  # noqa: PT012 - what came before counts
+        for some in batches:
+            shown += some
+    assert shown == ["Ala", "s"]
 
 
 @pytest.mark.parametrize("reads", ["answer", "stream"])
@@ -374,10 +376,9 @@ def test_a_call_past_its_deadline_is_not_sent(over: MakeShell) -> None:
 def test_the_time_a_reader_takes_does_not_count(over: MakeShell) -> None:
     shell = over(Exchange([delta("a"), delta("b"), 6.0, STOP, DONE]))
     batches = shell.batches(shell.run(once(call(reads="stream", timeout=9.0))).answer)
-    assert next(batches) == ["a"]
+    first = next(batches)
     shell.clock.sleep(5.0)
-    assert next(batches) == ["b"]
-    assert list(batches) == [[]]
+    assert [*first, *(piece for some in batches for piece in some)] == ["a", "b"]
 
 
 @pytest.mark.parametrize("reads", ["answer", "stream"])

@@ -39,9 +39,18 @@ def _ends(end: bytes) -> list[bytes]:
     return [one.replace(b"\n", end) for one in answer()]
 
 
+def _many_lines() -> list[bytes]:
+    """Spread each JSON document over several `data` lines."""
+    found = []
+    for value in [*map(token, ("Hel", "lo, ", "wörld", " 🌍", "!")), finish(), usage()]:
+        lines = json.dumps(value, ensure_ascii=False, indent=1).split("\n")
+        found.append("".join(f"data: {line}\n" for line in lines).encode() + b"\n")
+    return [*found, DONE]
+
+
 def _split_ends() -> list[bytes]:
-    """Cut between every CR and its LF."""
-    pieces = _WHOLE.replace(b"\n", b"\r\n").split(b"\n")
+    """Cut between every CR and its LF, of events with several lines."""
+    pieces = b"".join(_many_lines()).replace(b"\n", b"\r\n").split(b"\n")
     return [piece if not n else b"\n" + piece for n, piece in enumerate(pieces) if piece or n]
 
 
@@ -57,15 +66,6 @@ _DECORATED = [
     *answer()[1:],
 ]
 _RETRY_ONLY = [b"retry: 10\n\n", *answer()[:2], b"retry: 3000\n\n", b"id: 1\n\n", *answer()[2:]]
-
-
-def _many_lines() -> list[bytes]:
-    """Spread each JSON document over several `data` lines."""
-    found = []
-    for value in [*map(token, ("Hel", "lo, ", "wörld", " 🌍", "!")), finish(), usage()]:
-        lines = json.dumps(value, ensure_ascii=False, indent=1).split("\n")
-        found.append("".join(f"data: {line}\n" for line in lines).encode() + b"\n")
-    return [*found, DONE]
 
 
 def _odd(character: str) -> tuple[Script, ...]:
