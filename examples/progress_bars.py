@@ -1,18 +1,14 @@
-"""Progress bars for pictures: one with tqdm, one with rich, whichever is installed.
+"""Progress bars for pictures: one with tqdm, one with rich, whichever is installed."""
 
-Against the sandbox unless a key is set:
-
-    python examples/progress_bars.py
-"""
-
-import os
+import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from importlib.util import find_spec
 
-from langchain_minitoolai import MiniToolAIImageTool, contract, sandbox
+from service import Needs, run
+
+from langchain_minitoolai import MiniToolAIImageTool
 from langchain_minitoolai.tools import ImageProgress
 
 GUESS = 6.0
@@ -48,56 +44,59 @@ class Ticker:
         while not self._done.wait(0.1):
             gone = time.monotonic() - self._began
             self._bar(min(gone / self._expected, 0.95), "drawing")
-        self._bar(1.0, "done")
 
 
-def draw(prompt: str, bar: Bar) -> str:
-    """Draw one picture under a bar."""
+def draw(prompt: str, bar: Bar, access: dict[str, str]) -> str:
+    """Draw one picture under a bar; an error is raised, not told to a model."""
     ticker = Ticker(bar)
+    tool = MiniToolAIImageTool(on_progress=ticker.tell, handle_tool_error=False, **access)
     thread = threading.Thread(target=ticker.run, daemon=True)
     thread.start()
-    text: str = MiniToolAIImageTool(on_progress=ticker.tell).invoke(prompt)
-    ticker.stop()
-    thread.join()
+    try:
+        text: str = tool.invoke(prompt)
+    finally:
+        ticker.stop()
+        thread.join()
+    bar(1.0, "done")
     return text
 
 
-def with_tqdm(prompt: str) -> str:
+def with_tqdm(prompt: str, access: dict[str, str]) -> str:
     """Draw under a tqdm bar."""
     from tqdm import tqdm  # type: ignore[import-untyped]  # noqa: PLC0415 - optional
 
-    with tqdm(total=100, bar_format="{desc:8} {bar} {percentage:3.0f}% {elapsed}") as line:
+    form = "{desc:8} {bar} {percentage:3.0f}% {elapsed}"
+    with tqdm(total=100, bar_format=form, file=sys.stdout) as line:
 
         def bar(share: float, word: str) -> None:
             line.set_description(word, refresh=False)
             line.update(round(100 * share) - line.n)
 
-        return draw(prompt, bar)
+        return draw(prompt, bar, access)
 
 
-def with_rich(prompt: str) -> str:
+def with_rich(prompt: str, access: dict[str, str]) -> str:
     """Draw under a rich bar."""
     from rich.progress import Progress  # noqa: PLC0415 - optional
 
     with Progress() as progress:
         task = progress.add_task("drawing", total=1.0)
-        return draw(
-            prompt, lambda share, word: progress.update(task, completed=share, description=word)
-        )
+
+        def bar(share: float, word: str) -> None:
+            progress.update(task, completed=share, description=word)
+
+        return draw(prompt, bar, access)
 
 
-def main() -> None:
+def show(access: dict[str, str]) -> None:
     """Draw one picture under each bar that is installed."""
-    with ExitStack() as stack:
-        if not os.environ.get(contract.API_KEY_VARIABLE):
-            os.environ |= stack.enter_context(sandbox.running()).environment
-        bars = {"tqdm": with_tqdm, "rich": with_rich}
-        installed = [name for name in bars if find_spec(name)]
-        for name in installed:
-            print(bars[name](f"a lighthouse, for {name}"))
-        if not installed:
-            print("Install tqdm or rich to see a bar.")
+    bars = {"tqdm": with_tqdm, "rich": with_rich}
+    installed = [name for name in bars if find_spec(name)]
+    for name in installed:
+        print(bars[name](f"a lighthouse, for {name}", access))
+    if not installed:
+        print("Install tqdm or rich to see a bar.")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run("progress_bars", show, Needs(reads=0, writes=0, pictures=2)))
