@@ -214,6 +214,25 @@ async def _cancel_anywhere(bench: Bench) -> Verdict:
     return await bench.ais_released(1) or await bench.astill_answers()
 
 
+async def _cancel_connecting(bench: Bench) -> Verdict:
+    """Cancel calls once each, around the moment at which their connection is made.
+
+    There anyio may take a cancellation for one of its own.
+    """
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = 30.0
+    for number in range(250):
+        task = asyncio.create_task(bench.model.ainvoke(QUESTION))
+        await asyncio.sleep(0.00004 * number)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=SOON)
+        if not done:
+            return f"cancelled after {0.04 * number:.1f} ms, it goes on"
+    bench.server.scripts[:] = [GOOD]
+    return await bench.ais_released() or await bench.astill_answers()
+
+
 async def _cancel_backoff(bench: Bench) -> Verdict:
     task = asyncio.create_task(bench.model.ainvoke(QUESTION))
     await bench.asked()
@@ -514,6 +533,12 @@ LIFE = (
         "a server that accepts nobody costs no more than the time allowed",
         _unaccepting,
         "invoke",
+        "ainvoke",
+    ),
+    _life(
+        "cancel while connecting",
+        "one cancellation ends a call, also as its connection is made",
+        _async((_mute,), _cancel_connecting),
         "ainvoke",
     ),
     _life(
