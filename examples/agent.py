@@ -1,6 +1,7 @@
 """An agent with two tools, streamed: its words, its calls and the tools' answers as they come."""
 
 import sys
+from typing import Any
 
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
@@ -24,7 +25,7 @@ def multiply(a: int, b: int) -> int:
     return a * b
 
 
-def talk(access: dict[str, str]) -> None:
+def talk(access: dict[str, Any]) -> None:
     """Ask the agent, and show everything that happens."""
     agent = create_agent(ChatMiniToolAI(**access), tools=[weather, multiply])
     print(f"\nyou:   {QUESTION}\nagent: ", end="")

@@ -84,7 +84,7 @@ def look(model: ChatMiniToolAI, artifact: dict[str, Any]) -> None:
     print()
 
 
-def show(access: dict[str, str]) -> None:
+def show(access: dict[str, Any]) -> None:
     """Chat, draw, and look at the picture."""
     model = ChatMiniToolAI(**access)
     tool = MiniToolAIImageTool(save_to=OUTPUT, **access)

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from typing import Any
 
 from service import Needs, run
 
@@ -11,7 +12,7 @@ FIRST, SECOND = "gpt-4.5-not-yet", "gpt-4.1-mini"
 QUESTION = "Name a fjord."
 
 
-def ask(access: dict[str, str]) -> None:
+def ask(access: dict[str, Any]) -> None:
     """Ask a model that the service may not have, with another behind it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the name is not among those documented

@@ -39,7 +39,7 @@ def make_graph(model: ChatMiniToolAI, checkpointer: InMemorySaver) -> Any:
     return graph.compile(checkpointer=checkpointer, interrupt_before=["tools"])
 
 
-def dine(access: dict[str, str]) -> None:
+def dine(access: dict[str, Any]) -> None:
     """Ask, look at what the model wants to do, and let it."""
     checkpointer = InMemorySaver()
     graph = make_graph(ChatMiniToolAI(**access), checkpointer)

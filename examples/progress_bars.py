@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 from service import Needs, run
 
@@ -46,7 +47,7 @@ class Ticker:
             self._bar(min(gone / self._expected, 0.95), "drawing")
 
 
-def draw(prompt: str, bar: Bar, access: dict[str, str]) -> str:
+def draw(prompt: str, bar: Bar, access: dict[str, Any]) -> str:
     """Draw one picture under a bar; an error is raised, not told to a model."""
     ticker = Ticker(bar)
     tool = MiniToolAIImageTool(on_progress=ticker.tell, handle_tool_error=False, **access)
@@ -61,7 +62,7 @@ def draw(prompt: str, bar: Bar, access: dict[str, str]) -> str:
     return text
 
 
-def with_tqdm(prompt: str, access: dict[str, str]) -> str:
+def with_tqdm(prompt: str, access: dict[str, Any]) -> str:
     """Draw under a tqdm bar."""
     from tqdm import tqdm  # type: ignore[import-untyped]  # noqa: PLC0415 - optional
 
@@ -75,7 +76,7 @@ def with_tqdm(prompt: str, access: dict[str, str]) -> str:
         return draw(prompt, bar, access)
 
 
-def with_rich(prompt: str, access: dict[str, str]) -> str:
+def with_rich(prompt: str, access: dict[str, Any]) -> str:
     """Draw under a rich bar."""
     from rich.progress import Progress  # noqa: PLC0415 - optional
 
@@ -88,7 +89,7 @@ def with_rich(prompt: str, access: dict[str, str]) -> str:
         return draw(prompt, bar, access)
 
 
-def show(access: dict[str, str]) -> None:
+def show(access: dict[str, Any]) -> None:
     """Draw one picture under each bar that is installed."""
     bars = {"tqdm": with_tqdm, "rich": with_rich}
     installed = [name for name in bars if find_spec(name)]

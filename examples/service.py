@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from langchain_minitoolai import MiniToolAIError, contract
 
@@ -34,7 +34,7 @@ class ExampleError(Exception):
 
 
 @contextmanager
-def chosen_service(needs: Needs) -> Iterator[dict[str, str]]:
+def chosen_service(needs: Needs) -> Iterator[dict[str, Any]]:
     """Choose the service, with a key and an address, or the sandbox."""
     if os.environ.get(contract.API_KEY_VARIABLE) or os.environ.get(contract.API_BASE_VARIABLE):
         address = os.environ.get(contract.API_BASE_VARIABLE, contract.API_BASE)
@@ -48,7 +48,7 @@ def chosen_service(needs: Needs) -> Iterator[dict[str, str]]:
         yield {"api_key": service.api_key, "base_url": service.base_url}
 
 
-def run(name: str, job: Callable[[dict[str, str]], None], needs: Needs) -> int:
+def run(name: str, job: Callable[[dict[str, Any]], None], needs: Needs) -> int:
     """Run an example with what points the classes at the service; a failure is one line.
 
     Returns:

@@ -1,7 +1,7 @@
 """A chain whose answer is an object: prompt | model that answers in a schema."""
 
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.prompts import ChatPromptTemplate
@@ -21,7 +21,7 @@ class Opinion(BaseModel):
     reason: str = Field(description="The main reason, in a few words")
 
 
-def judge(access: dict[str, str]) -> None:
+def judge(access: dict[str, Any]) -> None:
     """Read a review into an `Opinion`."""
     prompt = ChatPromptTemplate.from_messages(
         [("system", "You read reviews of hotels."), ("human", "{review}")]

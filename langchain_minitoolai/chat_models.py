@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, closing
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -11,7 +11,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from langchain_minitoolai import _structured, _translator, contract
 from langchain_minitoolai._chat_fields import ChatFields
@@ -19,6 +19,7 @@ from langchain_minitoolai._chat_request import ChatRequest, chat_request
 from langchain_minitoolai._flows import RetryPolicy, send
 from langchain_minitoolai._parameters import chosen, openai_tools
 from langchain_minitoolai._probe import ToolProbe, probe, probe_request
+from langchain_minitoolai._signatures import ChatOptions
 from langchain_minitoolai._wire import Call, Clock, Flow, Reply
 
 _translator.register()
@@ -43,6 +44,11 @@ class ChatMiniToolAI(ChatFields):
         MissingAPIKeyError: If there is no key.
         pydantic.ValidationError: If a parameter is unknown or out of its range.
     """
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **fields: Unpack[ChatOptions]) -> None:
+            """Take every field by its name or its alias."""
 
     def _request(
         self, messages: list[BaseMessage], stop: list[str] | None, changes: dict[str, Any]

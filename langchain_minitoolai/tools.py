@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import PromptValue
 from pydantic import ValidationError
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from langchain_minitoolai._image_arguments import refusal
 from langchain_minitoolai._image_orders import ImageOrders
@@ -19,6 +19,7 @@ from langchain_minitoolai._image_result import (
     ImageProgress,
     content_of,
 )
+from langchain_minitoolai._signatures import ImageToolOptions
 from langchain_minitoolai._told import ImageToolError, told
 from langchain_minitoolai.errors import MiniToolAIError
 
@@ -45,6 +46,11 @@ class MiniToolAIImageTool(ImageOrders):
         MissingAPIKeyError: If there is no key.
         pydantic.ValidationError: If an option is unknown or out of its range.
     """
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **fields: Unpack[ImageToolOptions]) -> None:
+            """Take every option by its name or its alias."""
 
     @override
     def run(self, tool_input: Any, *args: Any, tool_call_id: str | None = None, **kw: Any) -> Any:

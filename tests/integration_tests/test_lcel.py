@@ -101,7 +101,7 @@ def test_with_retry_tries_what_the_model_gave_up(colour: Colour, strict: sandbox
 
 @both_colours
 def test_fallbacks_answer_also_in_a_stream(colour: Colour, strict: sandbox.Service) -> None:
-    bad = ChatMiniToolAI(api_key="wrong", base_url=strict.base_url)  # type: ignore[call-arg]
+    bad = ChatMiniToolAI(api_key="wrong", base_url=strict.base_url)
     model = bad.with_fallbacks([ChatMiniToolAI(model="gpt-4.1-mini")])
     assert colour.invoke(model, "What is 1 + 1?").text == "1 + 1 = 2."
     chunks = colour.stream(model, "What is 1 + 1?")

@@ -96,7 +96,7 @@ def test_copies_work_beside_the_original(strict: sandbox.Service) -> None:
 
 def test_five_streams_in_a_row_use_one_connection(strict: sandbox.Service) -> None:
     with counting(strict.base_url) as count:
-        model = ChatMiniToolAI(base_url=count.base_url)  # type: ignore[call-arg]
+        model = ChatMiniToolAI(base_url=count.base_url)
         assert [stream(model, n) for n in range(5)] == [f"{n} + 1 = {n + 1}." for n in range(5)]
         assert ask(model, 5) == "5 + 1 = 6."
         assert count.connections == 1
@@ -104,7 +104,7 @@ def test_five_streams_in_a_row_use_one_connection(strict: sandbox.Service) -> No
 
 async def test_five_async_streams_in_a_row_use_one_connection(strict: sandbox.Service) -> None:
     with counting(strict.base_url) as count:
-        model = ChatMiniToolAI(base_url=count.base_url)  # type: ignore[call-arg]
+        model = ChatMiniToolAI(base_url=count.base_url)
         for n in range(5):
             text = "".join([chunk.text async for chunk in model.astream(f"What is {n} + 1?")])
             assert text == f"{n} + 1 = {n + 1}."
