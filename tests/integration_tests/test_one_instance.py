@@ -52,9 +52,10 @@ def test_a_model_that_dies_with_its_event_loop_leaves_no_socket_open(
 ) -> None:
     async def short_life() -> str:
         model = ChatMiniToolAI()
-        model.metadata = {"itself": model}
+        circle: list[object] = [model]
+        circle.append(circle)  # as in an agent, where all know all
         answer = await aask(model, 1)
-        del model
+        del model, circle
         gc.collect()
         return answer
 
