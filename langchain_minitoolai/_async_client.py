@@ -97,6 +97,9 @@ class AsyncClient(Endpoint):
             shard.busy -= 1
             if response is not None:
                 await response.aclose()
+            elif budget.made is not None:
+                # httpcore forgets a connection that is cancelled before its first request.
+                await budget.made.aclose()
         raise failure
 
     async def _answer(

@@ -16,9 +16,19 @@ class Budget:
         limit: When the exchange is over if there is no progress, on the clock's scale.
         fresh: Whether a connection was made for this exchange.
         connecting: Whether that connection is still being made.
+        made: The connection that was made, for an async exchange to close if nothing comes of it.
     """
 
-    __slots__ = ("_clock", "_connect_by", "_deadline", "_idle", "connecting", "fresh", "limit")
+    __slots__ = (
+        "_clock",
+        "_connect_by",
+        "_deadline",
+        "_idle",
+        "connecting",
+        "fresh",
+        "limit",
+        "made",
+    )
 
     def __init__(self, clock: Clock, idle: float, deadline: float | None) -> None:
         """Start to count.
@@ -33,6 +43,7 @@ class Budget:
         self._deadline = float("inf") if deadline is None else deadline
         self._connect_by = clock() + CONNECT_TIMEOUT
         self.fresh = self.connecting = False
+        self.made: Any = None
         self.progress()
 
     def progress(self) -> None:

@@ -1,5 +1,6 @@
 """Below httpx's surface: how clients are made, how time reaches their sockets, what fails."""
 
+import asyncio
 import ssl
 from functools import lru_cache
 from http.cookiejar import CookieJar
@@ -210,6 +211,27 @@ class _AsyncStream(_Stream):
 
 class _AsyncBackend(_Backend):
     async def connect_tcp(self, host: str, port: int, timeout: Any = None, **options: Any) -> Any:
-        stream = await self._inner.connect_tcp(host, port, timeout.to_connect(), **options)
+        connect = self._inner.connect_tcp(host, port, timeout.to_connect(), **options)
+        task = asyncio.create_task(connect)
+        try:
+            # anyio may take a cancellation for one of its own, or lose the socket just made.
+            stream = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            _LATE.add(task)
+            task.add_done_callback(_close_late)
+            raise
         timeout.connected()
-        return _AsyncStream(stream)
+        timeout.made = _AsyncStream(stream)
+        return timeout.made
+
+
+_LATE: Final[set[asyncio.Task[Any]]] = set()
+"""Connections being made for calls that were cancelled, and their ends."""
+
+
+def _close_late(task: asyncio.Task[Any]) -> None:
+    _LATE.discard(task)
+    if not task.cancelled() and task.exception() is None:
+        closing = asyncio.get_running_loop().create_task(task.result().aclose())
+        _LATE.add(closing)
+        closing.add_done_callback(_LATE.discard)

@@ -317,7 +317,9 @@ def test_a_compressed_answer_is_read_however_it_is_cut(over: MakeShell, reads: s
     assert (text_of(answer.pieces) if reads == "answer" else read(shell, answer)) == "Alaska"
 
 
-@pytest.mark.parametrize("body", [b"not zlib at all", gzip.compress(b"no", mtime=0)[:-9] + b"\xff" * 9])
+@pytest.mark.parametrize(
+    "body", [b"not zlib at all", gzip.compress(b"no", mtime=0)[:-9] + b"\xff" * 9]
+)
 def test_the_status_of_an_error_counts_even_if_its_body_can_t_be_unpacked(
     over: MakeShell, body: bytes
 ) -> None:
