@@ -87,6 +87,9 @@ class AsyncClient(Endpoint):
         try:
             async with asyncio.timeout(budget.left()):
                 request = self.request(call, budget)
+                if self.network.route.aiohttp:
+                    request.extensions.update(budget.numbers())
+                    request.read()
                 response = await shard.client.send(request, auth=self.auth(call), stream=True)
             if call.reads == "body" or response.status_code >= 300:
                 return self.reply(response, await _abody(response, budget))

@@ -16,6 +16,7 @@ class Budget:
         limit: When the exchange is over if there is no progress, on the clock's scale.
         fresh: Whether a connection was made for this exchange.
         connecting: Whether that connection is still being made.
+        foreign: Whether the network is aiohttp's, which knows nothing of budgets.
         made: The connection that was made, for an async exchange to close if nothing comes of it.
     """
 
@@ -25,6 +26,7 @@ class Budget:
         "_deadline",
         "_idle",
         "connecting",
+        "foreign",
         "fresh",
         "limit",
         "made",
@@ -43,6 +45,7 @@ class Budget:
         self._deadline = float("inf") if deadline is None else deadline
         self._connect_by = clock() + CONNECT_TIMEOUT
         self.fresh = self.connecting = False
+        self.foreign = False
         self.made: Any = None
         self.progress()
 
@@ -89,3 +92,9 @@ class Budget:
     def extensions(self) -> dict[str, Any]:
         """Give the request extensions that carry this budget to the network."""
         return {"timeout": {"connect": self, "read": self, "write": self, "pool": self.left()}}
+
+    def numbers(self) -> dict[str, Any]:
+        """Give the extensions for a network that expects numbers, and mark the budget so."""
+        self.foreign = True
+        connect = min(self.left(), CONNECT_TIMEOUT)
+        return {"timeout": {"connect": connect, "read": None, "write": None, "pool": None}}

@@ -1,20 +1,22 @@
 """What a chat model is before it speaks: its fields, and what LangChain asks about it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from importlib.util import find_spec
+from typing import Any, Literal, Self
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import BaseMessage
 from langchain_core.tools import BaseTool
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from typing_extensions import override
 
 from langchain_minitoolai import contract
 from langchain_minitoolai._chat_request import chat_request
 from langchain_minitoolai._chunk_forms import PROVIDER
 from langchain_minitoolai._connection import Connection
+from langchain_minitoolai._network import Route
 from langchain_minitoolai._parameters import Parameters, ToolCalling, stop_sequences
 from langchain_minitoolai._profiles import profile_of
 from langchain_minitoolai._tokens import count_request, count_text
@@ -49,6 +51,9 @@ class ChatFields(Connection, BaseChatModel):
     total_timeout: float | None = Field(default=600.0, gt=0, allow_inf_nan=False)
     """Seconds for a whole call, retries and waits included; `None` for no limit."""
 
+    async_transport: Literal["httpx", "aiohttp"] = "httpx"
+    """What carries async calls; `"aiohttp"` (an extra) is made for hundreds at once."""
+
     streaming: bool = False
     """Whether `invoke` also goes through the streaming path, so that callbacks see tokens."""
 
@@ -63,6 +68,20 @@ class ChatFields(Connection, BaseChatModel):
         stop_sequences(self.stop)
         self._parameters({})
         return self
+
+    @field_validator("async_transport")
+    @classmethod
+    def _check_transport(cls, transport: str) -> str:
+        if transport == "aiohttp" and find_spec("httpx_aiohttp") is None:
+            raise ValueError(
+                "async_transport is 'aiohttp', which is not installed: "
+                'pip install "langchain-minitoolai[aiohttp]"'
+            )
+        return transport
+
+    @override
+    def _route(self) -> Route:
+        return super()._route()._replace(aiohttp=self.async_transport == "aiohttp")
 
     @model_validator(mode="after")
     def _set_minitoolai_version(self) -> Self:

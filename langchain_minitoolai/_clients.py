@@ -58,7 +58,7 @@ class LoopClients:
         if fresh:
             return self._fresh
         for shard in self._shards:
-            if shard.busy < SHARD:
+            if shard.busy < SHARD or self._route.aiohttp:
                 return shard
         self._shards.append(Shard(self._route, keep=SHARD))
         return self._shards[-1]
@@ -77,7 +77,7 @@ class Network:
 
     def __init__(self, route: Route) -> None:
         """Start without a client: no socket, no certificate is read."""
-        self._route = route
+        self.route = route
         self._closers: list[weakref.finalize[..., Any]] = []
         self._begin()
         _living.add(self)
@@ -100,7 +100,7 @@ class Network:
         with self._lock:
             client = self._sync.get(fresh)
             if client is None:
-                client = make_client(self._route, keep=0 if fresh else SHARD)
+                client = make_client(self.route, keep=0 if fresh else SHARD)
                 self._closers.append(weakref.finalize(self, client.close))
                 self._sync[fresh] = client
         return client
@@ -113,7 +113,7 @@ class Network:
             with self._lock:
                 for old in [old for old in self._loops if old.is_closed()]:
                     del self._loops[old]
-                clients = self._loops[loop] = LoopClients(self._route)
+                clients = self._loops[loop] = LoopClients(self.route)
         return clients
 
 

@@ -104,6 +104,9 @@ class Connection(BaseModel):
             raise ValueError(f"proxy is no address of a proxy; allowed: {allowed}")
         return proxy
 
+    def _route(self) -> Route:
+        return Route(self.proxy.get_secret_value() if self.proxy else None, self.verify)
+
     def _client(self) -> Client:
         return self._shells.get(self)[0]
 
@@ -174,8 +177,7 @@ class _Shells:
             owner.minitoolai_api_key,
             owner.minitoolai_api_base,
             owner.default_headers,
-            owner.proxy,
-            owner.verify,
+            owner._route(),  # noqa: SLF001 - one thing in two classes
         )
         made = self._made
         if made is None or made[0] != settings:
@@ -184,8 +186,7 @@ class _Shells:
 
 
 def _make(owner: Connection) -> tuple[Client, AsyncClient]:
-    proxy = owner.proxy.get_secret_value() if owner.proxy else None
-    shared = network(Route(proxy, owner.verify))
+    shared = network(owner._route())  # noqa: SLF001 - one thing in two classes
     key = owner.minitoolai_api_key.get_secret_value()
     headers = _plain(owner.default_headers or {})
     base = owner.minitoolai_api_base

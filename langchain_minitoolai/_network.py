@@ -26,6 +26,8 @@ class Route(NamedTuple):
 
     proxy: str | None = None
     verify: bool | str = True
+    aiohttp: bool = False
+    """Whether async calls go over aiohttp's connections."""
 
 
 def make_client(route: Route, *, keep: int) -> httpx.Client:
@@ -40,7 +42,17 @@ def make_client(route: Route, *, keep: int) -> httpx.Client:
 
 def make_async_client(route: Route, *, keep: int) -> httpx.AsyncClient:
     """Make an async client; see `make_client`."""
+    if route.aiohttp:
+        return _make_aiohttp_client(route, keep=keep)
     return _take_over(httpx.AsyncClient(**_options(route, keep)), _AsyncBackend)
+
+
+def _make_aiohttp_client(route: Route, *, keep: int) -> httpx.AsyncClient:
+    from httpx_aiohttp import HttpxAiohttpClient  # noqa: PLC0415 - an extra
+
+    # No limit is 0 there; and a connection is kept by time, not by number.
+    limits = httpx.Limits(max_connections=0, keepalive_expiry=5.0 if keep else 0.0)
+    return HttpxAiohttpClient(**{**_options(route, keep), "limits": limits})
 
 
 @lru_cache(maxsize=8)
@@ -75,7 +87,8 @@ def failure_of(
         if isinstance(caught, TimeoutError | httpx.TimeoutException):
             return errors.APITimeoutError(budget.reason())
         return errors.StreamInterruptedError("the connection broke before the answer was complete")
-    unsent = isinstance(caught, _UNSENT) or budget.connecting
+    unsent = _never_sent(caught) if budget.foreign else isinstance(caught, _UNSENT)
+    unsent = unsent or budget.connecting
     if isinstance(caught, TimeoutError | httpx.TimeoutException) and not unsent:
         return errors.APITimeoutError(budget.reason())
     if not unsent:
@@ -108,6 +121,12 @@ class _NoCookies(CookieJar):
 
     def extract_cookies(self, response: Any, request: Any) -> None:
         """Keep none."""
+
+
+def _never_sent(caught: Exception) -> bool:
+    # httpx-aiohttp calls every broken connection a failure to connect; its cause knows better.
+    causes = {kind.__name__ for kind in type(caught.__cause__ or caught).__mro__}
+    return not causes.isdisjoint({"ClientConnectorError", "ConnectionTimeoutError"})
 
 
 def _options(route: Route, keep: int) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class ChatOptions(ConnectionOptions, total=False):
     stop: list[str] | str | None
     stop_sequences: list[str] | str | None
     total_timeout: float | None
+    async_transport: Literal["httpx", "aiohttp"]
     streaming: bool
     tool_calling: Literal["prompted", "native"]
     model_kwargs: dict[str, Any]

@@ -130,9 +130,21 @@ def _instructions(functions: str, mode: str, several: bool) -> str:  # noqa: FBT
 def _described(function: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": function["name"],
-        "description": function.get("description") or "",
-        "parameters": function.get("parameters") or {"type": "object", "properties": {}},
+        "description": neutralise(function.get("description") or ""),
+        "parameters": _plain(function.get("parameters") or {"type": "object", "properties": {}}),
     }
+
+
+def _plain(schema: Any) -> Any:
+    """Neutralise the descriptions in a schema: a model may quote them; values stay as they are."""
+    if isinstance(schema, Mapping):
+        return {
+            key: neutralise(value)
+            if key == "description" and isinstance(value, str)
+            else _plain(value)
+            for key, value in schema.items()
+        }
+    return [_plain(each) for each in schema] if isinstance(schema, list) else schema
 
 
 def schema_instructions(schema: Mapping[str, Any] | None, *, with_tools: bool = False) -> str:

@@ -23,6 +23,7 @@ from langchain_minitoolai._async_client import AsyncClient
 from langchain_minitoolai._budget import Budget
 from langchain_minitoolai._client import Client
 from langchain_minitoolai._clients import Network
+from langchain_minitoolai._network import Route
 from langchain_minitoolai._wire import Call, Flow, Reply
 
 T = TypeVar("T")
@@ -173,6 +174,7 @@ class FakeNetwork:
     """Lends clients over a scripted service, and notes which were asked for."""
 
     def __init__(self, service: Service) -> None:
+        self.route = Route()
         self.fresh: list[bool] = []
         self._client = httpx.Client(transport=service)
         self.lent = SimpleNamespace(client=httpx.AsyncClient(transport=service), busy=0)

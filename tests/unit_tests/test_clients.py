@@ -190,7 +190,7 @@ async def test_a_lock_that_was_held_when_the_process_forked_locks_nobody_out(
 ) -> None:
     with _clients._networks_lock, used._lock:
         _clients._after_fork()
-        assert used.client(fresh=False) is network(used._route).client(fresh=False)
+        assert used.client(fresh=False) is network(used.route).client(fresh=False)
 
 
 FORK = """
