@@ -148,7 +148,7 @@ def unknown_names(owner: str, given: Iterable[str], known: frozenset[str]) -> st
     """
     said = []
     for name in (name for name in given if name not in known):
-        like = get_close_matches(name, sorted(known), n=1)
+        like = get_close_matches(name, sorted(known), n=1, cutoff=0.8)
         said.append(
             f"{name} is no parameter of {owner}" + "".join(f" (is it {it}?)" for it in like)
         )
