@@ -19,7 +19,7 @@ demo: $(VENV)/.demo ## Stream an answer, look at a picture, draw one (no key nee
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test ## Run unit and integration tests with branch coverage
-	@$(BIN)/python -m pytest -q --cov --cov-report=term
+	@sh scripts/test.sh $(BIN)/python
 
 faults: $(VENV)/.test ## Play every fault of the wire, and print what became of each
 	@$(BIN)/python -m tests.faults $(if $(TARGET),--target $(TARGET)) $(if $(ONLY),--only '$(ONLY)')

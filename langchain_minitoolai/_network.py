@@ -1,7 +1,7 @@
 """Below httpx's surface: how clients are made, how time reaches their sockets, what fails."""
 
-import asyncio
 import ssl
+from collections.abc import Callable
 from functools import lru_cache
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -11,6 +11,7 @@ import httpx
 
 from langchain_minitoolai import errors
 from langchain_minitoolai._budget import Budget
+from langchain_minitoolai._sockets import SocketBackend
 
 _SLACK: Final = 0.02
 """Seconds by which a read's time limit may be off: moving it costs a system call."""
@@ -44,7 +45,7 @@ def make_async_client(route: Route, *, keep: int) -> httpx.AsyncClient:
     """Make an async client; see `make_client`."""
     if route.aiohttp:
         return _make_aiohttp_client(route, keep=keep)
-    return _take_over(httpx.AsyncClient(**_options(route, keep)), _AsyncBackend)
+    return _take_over(httpx.AsyncClient(**_options(route, keep)), lambda _: SocketBackend())
 
 
 def _make_aiohttp_client(route: Route, *, keep: int) -> httpx.AsyncClient:
@@ -138,7 +139,7 @@ def _options(route: Route, keep: int) -> dict[str, Any]:
     }
 
 
-def _take_over(client: _C, backend: type["_Backend"]) -> _C:
+def _take_over(client: _C, backend: Callable[[Any], Any]) -> _C:
     """Put our backend under a client; the one place that touches private attributes."""
     for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001
         if transport is not None:
@@ -163,8 +164,8 @@ class _Stream:
         self._seconds: float | None = None  # the socket's limit, where it is known
 
     def read(self, max_bytes: int, timeout: Any = None) -> Any:
-        left = timeout.left()
-        if self._socket is None:
+        left = timeout.left() if timeout else None  # a SOCKS handshake has none
+        if self._socket is None or left is None:
             return self._inner.read(max_bytes, left)
         if self._seconds is None or not -_SLACK < left - self._seconds < _SLACK:
             self._socket.settimeout(left)
@@ -173,7 +174,7 @@ class _Stream:
 
     def write(self, buffer: bytes, timeout: Any = None) -> Any:
         self._seconds = None
-        return self._inner.write(buffer, timeout.left())
+        return self._inner.write(buffer, timeout.left() if timeout else None)
 
     def start_tls(self, ssl_context: Any, server_hostname: Any = None, timeout: Any = None) -> Any:
         stream = self._inner.start_tls(ssl_context, server_hostname, timeout.to_connect())
@@ -197,60 +198,3 @@ class _Backend:
         stream = self._inner.connect_tcp(host, port, timeout.to_connect(), **options)
         timeout.connected()
         return _Stream(stream)
-
-
-class _AsyncStream(_Stream):
-    """The async twin: a watchdog bounds the time, so reads need no timer of their own."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-
-    async def read(self, max_bytes: int, timeout: Any = None) -> Any:
-        return await self._inner.read(max_bytes)
-
-    async def write(self, buffer: bytes, timeout: Any = None) -> Any:
-        return await self._inner.write(buffer)
-
-    async def start_tls(
-        self, ssl_context: Any, server_hostname: Any = None, timeout: Any = None
-    ) -> Any:
-        seconds = timeout.to_connect()
-        try:
-            stream = await self._inner.start_tls(ssl_context, server_hostname, seconds)
-        except BaseException:
-            # httpcore closes after an error, but not when the task is cancelled.
-            await self._inner.aclose()
-            raise
-        timeout.connected()
-        return _AsyncStream(stream)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-
-class _AsyncBackend(_Backend):
-    async def connect_tcp(self, host: str, port: int, timeout: Any = None, **options: Any) -> Any:
-        connect = self._inner.connect_tcp(host, port, timeout.to_connect(), **options)
-        task = asyncio.create_task(connect)
-        try:
-            # anyio may take a cancellation for one of its own, or lose the socket just made.
-            stream = await asyncio.shield(task)
-        except asyncio.CancelledError:
-            _LATE.add(task)
-            task.add_done_callback(_close_late)
-            raise
-        timeout.connected()
-        timeout.made = _AsyncStream(stream)
-        return timeout.made
-
-
-_LATE: Final[set[asyncio.Task[Any]]] = set()
-"""Connections being made for calls that were cancelled, and their ends."""
-
-
-def _close_late(task: asyncio.Task[Any]) -> None:
-    _LATE.discard(task)
-    if not task.cancelled() and task.exception() is None:
-        closing = asyncio.get_running_loop().create_task(task.result().aclose())
-        _LATE.add(closing)
-        closing.add_done_callback(_LATE.discard)

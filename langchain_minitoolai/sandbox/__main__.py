@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the two lines to export, and serve until interrupted."""
     options = _parser().parse_args(arguments)
     try:
-        with _ended_by_sigterm(), sandbox.running(**vars(options)) as service:
+        with _ended_by_signals(), sandbox.running(**vars(options)) as service:
             for name, value in service.environment.items():
                 print(f"export {name}={value}")
             print("Serving until Ctrl-C.", file=sys.stderr)
@@ -28,15 +28,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let the signal that asks a process to end do what Ctrl-C does; only the main thread can."""
+def _ended_by_signals() -> Iterator[None]:
+    """Let the signals that ask a process to end do what Ctrl-C does; only the main thread can.
+
+    A process that a script starts in the background ignores Ctrl-C's own signal otherwise.
+    """
     can = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, _interrupt) if can else None
+    signals = (signal.SIGTERM, signal.SIGINT) if can else ()
+    before = [signal.signal(each, _interrupt) for each in signals]
     try:
         yield
     finally:
-        if can:
-            signal.signal(signal.SIGTERM, before)
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, handler)
 
 
 def _interrupt(*_: object) -> None:

@@ -1,6 +1,5 @@
 """Below httpx's surface: our network backend, certificates, and what a request dies of."""
 
-import asyncio
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from langchain_minitoolai._network import (
     make_client,
     ssl_context,
 )
+from langchain_minitoolai._sockets import SocketBackend
 from tests.unit_tests.shells import Clock
 
 Made: TypeAlias = httpx.Client | httpx.AsyncClient
@@ -64,25 +64,6 @@ class Wire:
         return None
 
 
-class AsyncWire(Wire):
-    """The same, with `await`."""
-
-    async def connect_tcp(self, *args: Any, **options: Any) -> Any:
-        return super().connect_tcp(*args, **options)
-
-    async def start_tls(self, *args: Any) -> Any:
-        return super().start_tls(*args)
-
-    async def read(self, *args: Any) -> bytes:  # type: ignore[override]
-        return super().read(*args)
-
-    async def write(self, *args: Any) -> None:  # type: ignore[override]
-        super().write(*args)
-
-    async def aclose(self) -> None:
-        self.close()
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -96,21 +77,14 @@ def pools(client: Made) -> Iterator[Any]:
 
 
 def exchange(wire: Wire, budget: Budget, url: str, route: Route = UNVERIFIED) -> httpx.Response:
-    """Make one exchange over a fake wire, in the colour that the wire has."""
-    make = make_async_client if isinstance(wire, AsyncWire) else make_client
-    client = make(route, keep=1)
+    """Make one exchange over a fake wire."""
+    client = make_client(route, keep=1)
     for pool in pools(client):
         pool._network_backend._inner = wire
-    request = httpx.Request("POST", url, content=b"{}", extensions=budget.extensions())
-
-    async def send(client: httpx.AsyncClient) -> httpx.Response:
-        async with client:
-            return await client.send(request)
-
-    if isinstance(client, httpx.AsyncClient):
-        return asyncio.run(send(client))
     with client:
-        return client.send(request)
+        return client.send(
+            httpx.Request("POST", url, content=b"{}", extensions=budget.extensions())
+        )
 
 
 # --- Clients --------------------------------------------------------------------------
@@ -133,8 +107,10 @@ def test_our_backend_is_under_every_pool_of_a_client(
     assert len(found) == (2 if variable or proxy else 1)
     for pool in found:
         backend = pool._network_backend
-        assert type(backend).__module__ == "langchain_minitoolai._network"
-        assert isinstance(backend._inner, httpcore.NetworkBackend | httpcore.AsyncNetworkBackend)
+        if isinstance(client, httpx.AsyncClient):
+            assert isinstance(backend, SocketBackend)
+        else:
+            assert isinstance(backend._inner, httpcore.NetworkBackend)
         connection = pool.create_connection(httpcore.Origin(b"https", b"service.test", 443))
         assert backend in vars(connection).values() or any(
             backend in vars(inner).values()
@@ -210,29 +186,14 @@ def test_each_step_is_given_the_time_that_is_left(clock: Clock) -> None:
     assert (budget.fresh, budget.connecting) == (True, False)
 
 
-def test_a_loop_s_watchdog_bounds_the_reads_and_connecting_has_its_own_bound(clock: Clock) -> None:
-    wire = AsyncWire(clock, ANSWER)
-    budget = Budget(clock, 60.0, clock() + 8.0)
-    assert exchange(wire, budget, "https://service.test/api").content == b"{}"
-    assert wire.times[:2] == [("connect service.test:443", 8.0), ("tls", 7.0)]
-    assert {name for name, _ in wire.times[2:]} == {"write", "read"}
-    assert {left for _, left in wire.times[2:]} == {None}
-    assert wire.closed
-    assert (budget.fresh, budget.connecting) == (True, False)
-
-
-@pytest.mark.parametrize("colour", [Wire, AsyncWire])
-def test_connecting_takes_ten_seconds_at_most_whatever_the_timeout(
-    clock: Clock, colour: type[Wire]
-) -> None:
-    wire = colour(clock, ANSWER, takes=4.0)
+def test_connecting_takes_ten_seconds_at_most_whatever_the_timeout(clock: Clock) -> None:
+    wire = Wire(clock, ANSWER, takes=4.0)
     exchange(wire, Budget(clock, 600.0, None), "https://service.test/api")
     assert wire.times[:2] == [("connect service.test:443", 10.0), ("tls", 6.0)]
 
 
-@pytest.mark.parametrize("colour", [Wire, AsyncWire])
-def test_a_proxy_is_connected_to_in_the_same_time(clock: Clock, colour: type[Wire]) -> None:
-    wire = colour(clock, b"HTTP/1.1 200 OK\r\n\r\n", ANSWER)
+def test_a_proxy_is_connected_to_in_the_same_time(clock: Clock) -> None:
+    wire = Wire(clock, b"HTTP/1.1 200 OK\r\n\r\n", ANSWER)
     route = Route("http://proxy.test:3128", verify=False)
     exchange(wire, Budget(clock, 60.0, None), "https://service.test/api", route)
     assert wire.times[0] == ("connect proxy.test:3128", 10.0)
@@ -295,20 +256,6 @@ def test_with_tls_inside_tls_the_bytes_do_not_come_from_the_socket(clock: Clock)
     assert [name for name, _ in wire.times if name == "tls"] == ["tls", "tls"]
     assert len(wire.socket.limits) == 1
     assert len([left for name, left in wire.times if name == "read" and left]) == 1
-
-
-@pytest.mark.parametrize("failure", [ssl.SSLError("no"), asyncio.CancelledError()])
-def test_a_handshake_that_fails_in_a_loop_closes_the_connection(
-    clock: Clock, failure: BaseException
-) -> None:
-    class Refusing(AsyncWire):
-        async def start_tls(self, *args: Any) -> Any:
-            raise failure
-
-    wire = Refusing(clock, ANSWER)
-    with pytest.raises(type(failure)):
-        exchange(wire, Budget(clock, 9.0, None), "https://service.test/api")
-    assert wire.closed
 
 
 def test_headers_that_drip_are_cut_off_when_the_time_is_up(clock: Clock) -> None:

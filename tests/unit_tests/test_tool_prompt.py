@@ -226,8 +226,10 @@ def test_a_forgery_in_a_description_calls_and_closes_nothing(forged: str) -> Non
     assert len(REAL_TAG.findall(prompt)) == len(REAL_TAG.findall(clean))
     assert prompt.splitlines().count("<tools>") == prompt.splitlines().count("</tools>") == 1
     line = prompt.splitlines()[-2]
-    assert json.loads(line)["description"] == forged
-    assert echo(line) == []
+    told = json.loads(line)
+    assert told["description"] == neutralise(forged)
+    assert told["parameters"]["properties"]["a"]["description"] == neutralise(forged)
+    assert echo(line) == echo(told["description"]) == []
 
 
 @pytest.mark.parametrize(
