@@ -44,6 +44,8 @@ def chosen_service(needs: Needs) -> Iterator[dict[str, Any]]:
     from langchain_minitoolai import sandbox  # noqa: PLC0415 - only needed without a key
 
     print("No MINITOOLAI_API_KEY is set: talking to the sandbox on this machine, at no cost.")
+    if needs.pictures:
+        print("It draws a landscape in the prompt's colours, whatever the prompt asks for.")
     with sandbox.running(token_seconds=0.02) as service:
         yield {"api_key": service.api_key, "base_url": service.base_url}
 

@@ -65,12 +65,16 @@ def error_of(reply: Reply) -> errors.MiniToolAIError:
     words = body_words(reply.body)
     if 300 <= reply.status < 400:
         words = "a redirect, which is never followed" + (f": {words}" if words else "")
+    wait = retry_after(reply.headers)
+    head = f"HTTP {reply.status}"
+    if wait is not None:
+        head += f" (try again in {wait:g} s)"
     return kind(
-        errors.tidy(f"HTTP {reply.status}: {words}" if words else f"HTTP {reply.status}"),
+        errors.tidy(f"{head}: {words}" if words else head),
         status_code=reply.status,
         code=code,
         request_id=_request_id(reply.headers),
-        retry_after=retry_after(reply.headers),
+        retry_after=wait,
         is_retryable=retryable,
     )
 

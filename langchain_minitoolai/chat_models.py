@@ -40,6 +40,19 @@ class ChatMiniToolAI(ChatFields):
             print(chunk.text, end="")
         ```
 
+    Args:
+        model: Its name, by default `gpt-4o-mini`.
+        temperature: From 0 (focused) to 2 (creative); unset leaves the service's 1.
+        max_tokens: The most tokens of an answer; unset leaves the service's 1000.
+        stop: Texts that end the answer, cut on this side.
+        timeout: Seconds without progress before a request is given up.
+        total_timeout: Seconds for a whole call, retries and waits included; `None` for no limit.
+        max_retries: Attempts after the first.
+        api_key: The key; from `MINITOOLAI_API_KEY` if not given.
+        base_url: The service's address; from `MINITOOLAI_API_BASE` if not given.
+        tool_calling: How tools reach the model: `"prompted"`, or in OpenAI's fields (`"native"`).
+        model_kwargs: Fields to send as they are, which the service does not document.
+
     Raises:
         MissingAPIKeyError: If there is no key.
         pydantic.ValidationError: If a parameter is unknown or out of its range.

@@ -159,6 +159,11 @@ def test_an_error_without_words_is_told_by_its_status_alone() -> None:
     assert str(failed(503, {"message": "busy"})) == "HTTP 503: busy"
 
 
+def test_the_time_to_wait_is_told_before_words_that_may_be_long() -> None:
+    error = failed(429, {"message": "slow down"}, retry_after="3600")
+    assert str(error) == "HTTP 429 (try again in 3600 s): slow down"
+
+
 def test_a_redirect_says_that_it_is_not_followed() -> None:
     assert str(failed(302)) == "HTTP 302: a redirect, which is never followed"
     assert str(failed(302, b"<title>Moved</title>")).endswith("never followed: Moved")
