@@ -8,13 +8,14 @@ from typing import Any, Final, TypeVar, cast
 import httpx
 
 from langchain_minitoolai import errors
+from langchain_minitoolai._aiohttp import lend
 from langchain_minitoolai._answers import Answer, Piece
 from langchain_minitoolai._async_answer import AsyncOpenAnswer, forgive, settle
 from langchain_minitoolai._budget import Budget
 from langchain_minitoolai._client import DRAIN
 from langchain_minitoolai._endpoint import Endpoint
 from langchain_minitoolai._intake import AnswerIntake, BodyIntake
-from langchain_minitoolai._network import WIRE_FAILURES, failure_of
+from langchain_minitoolai._network import failure_of, wire_failures
 from langchain_minitoolai._wire import Call, Flow, Reply, Sleep, Step
 
 T = TypeVar("T")
@@ -86,13 +87,12 @@ class AsyncClient(Endpoint):
             async with asyncio.timeout(budget.left()):
                 request = self.request(call, budget)
                 if self.network.route.aiohttp:
-                    request.extensions.update(budget.numbers())
-                    request.read()
+                    lend(request, budget)
                 response = await shard.client.send(request, auth=self.auth(call), stream=True)
             if call.reads == "body" or response.status_code >= 300:
                 return self.reply(response, await _abody(response, budget))
             return await self._answer(response, budget, opened)
-        except WIRE_FAILURES as caught:
+        except wire_failures() as caught:
             failure = failure_of(caught, budget)
         finally:
             shard.busy -= 1
@@ -129,7 +129,7 @@ class AsyncClient(Endpoint):
                     if intake.reader.done:
                         budget.shorten(DRAIN)
                     _extend(timeout, budget.limit + offset)
-        except WIRE_FAILURES as caught:
+        except wire_failures() as caught:
             failure = failure_of(caught, budget, answering=True)
         pieces += intake.end(failure)
         return self.reply(response, answer=Answer(pieces, intake.reader))
@@ -156,6 +156,6 @@ async def _abody(response: httpx.Response, budget: Budget) -> bytes:
                 intake.feed(raw)
                 if intake.full:
                     break
-    except WIRE_FAILURES as caught:
+    except wire_failures() as caught:
         failure = failure_of(caught, budget, answering=True)
     return intake.end(failure)
