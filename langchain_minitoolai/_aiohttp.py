@@ -37,6 +37,13 @@ def lend(request: httpx.Request, budget: Budget) -> None:
     _BUDGET.set(budget)
 
 
+def aiohttp_failures() -> tuple[type[Exception], ...]:
+    """Give what aiohttp raises and httpx-aiohttp lets pass."""
+    from aiohttp import ClientError  # noqa: PLC0415 - an extra
+
+    return (ClientError, RuntimeError)  # the latter where it reads on after a broken frame
+
+
 def _session(transport: Any) -> Any:
     """Make the session that a transport asks for at its first request."""
     from aiohttp import TraceConfig  # noqa: PLC0415 - an extra
@@ -46,6 +53,7 @@ def _session(transport: Any) -> Any:
     trace = TraceConfig()
     trace.on_connection_create_start.append(_connecting)
     trace.on_connection_create_end.append(_connected)
+    trace.on_request_end.append(_answering)
     trace.freeze()
     session.trace_configs.append(trace)
     return session
@@ -57,3 +65,25 @@ async def _connecting(*_: Any) -> None:
 
 async def _connected(*_: Any) -> None:
     _BUDGET.get().connected()
+
+
+async def _answering(_session: Any, _context: Any, facts: Any) -> None:
+    """See to it that an answer ends with its connection: not so after a broken frame of HTTP."""
+    connection, body = facts.response.connection, facts.response.content
+    gone = getattr(connection and connection.protocol, "closed", None)
+    if gone is not None:
+        cut = partial(_cut, body)
+        gone.remove_done_callback(_hear)
+        gone.add_done_callback(_hear)  # it outlives the answer
+        gone.add_done_callback(cut)
+        body.on_eof(lambda: gone.remove_done_callback(cut))
+
+
+def _hear(gone: Any) -> None:
+    """Keep a connection's end that nobody asks for off stderr."""
+    gone.exception()
+
+
+def _cut(body: Any, _gone: Any) -> None:
+    if not body.is_eof() and body.exception() is None:
+        body.set_exception(httpx.ReadError("the connection is gone"))

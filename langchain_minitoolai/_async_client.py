@@ -92,7 +92,7 @@ class AsyncClient(Endpoint):
             if call.reads == "body" or response.status_code >= 300:
                 return self.reply(response, await _abody(response, budget))
             return await self._answer(response, budget, opened)
-        except wire_failures() as caught:
+        except wire_failures(budget) as caught:
             failure = failure_of(caught, budget)
         finally:
             shard.busy -= 1
@@ -129,7 +129,7 @@ class AsyncClient(Endpoint):
                     if intake.reader.done:
                         budget.shorten(DRAIN)
                     _extend(timeout, budget.limit + offset)
-        except wire_failures() as caught:
+        except wire_failures(budget) as caught:
             failure = failure_of(caught, budget, answering=True)
         pieces += intake.end(failure)
         return self.reply(response, answer=Answer(pieces, intake.reader))
@@ -156,6 +156,6 @@ async def _abody(response: httpx.Response, budget: Budget) -> bytes:
                 intake.feed(raw)
                 if intake.full:
                     break
-    except wire_failures() as caught:
+    except wire_failures(budget) as caught:
         failure = failure_of(caught, budget, answering=True)
     return intake.end(failure)

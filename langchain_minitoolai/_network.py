@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import sys
 from functools import lru_cache
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import httpx
 
 from langchain_minitoolai import errors
-from langchain_minitoolai._aiohttp import make_aiohttp_client
+from langchain_minitoolai._aiohttp import aiohttp_failures, make_aiohttp_client
 from langchain_minitoolai._budget import Budget
 
 _SLACK: Final = 0.02
@@ -21,10 +20,9 @@ WIRE_FAILURES: Final = (httpx.TransportError, OSError)
 """What a request can die of; the built-in `TimeoutError` is an `OSError`."""
 
 
-def wire_failures() -> tuple[type[Exception], ...]:
-    """Give what a request can die of where aiohttp may carry it: httpx-aiohttp lets some pass."""
-    aiohttp = sys.modules.get("aiohttp")
-    return WIRE_FAILURES if aiohttp is None else (*WIRE_FAILURES, aiohttp.ClientError)
+def wire_failures(budget: Budget) -> tuple[type[Exception], ...]:
+    """Give what an exchange can die of, whichever network it has."""
+    return (*WIRE_FAILURES, *aiohttp_failures()) if budget.foreign else WIRE_FAILURES
 
 
 _C = TypeVar("_C", httpx.Client, httpx.AsyncClient)

@@ -31,6 +31,7 @@ class Target:
         class_name: The class.
         errors: Prefixes of the qualified names that its typed errors have.
         ours: Whether the strict reading of each expectation applies.
+        swallows: Whether a break may swallow what came just before it, unseen.
         more: Options of its own.
     """
 
@@ -39,6 +40,7 @@ class Target:
     class_name: str
     errors: tuple[str, ...]
     ours: bool = False
+    swallows: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def model(
@@ -82,6 +84,7 @@ TARGETS: dict[str, Target] = {
             "ChatMiniToolAI",
             ("langchain_minitoolai.errors.MiniToolAIError",),
             ours=True,
+            swallows=True,
             more={"async_transport": "aiohttp"},
         ),
         Target(
