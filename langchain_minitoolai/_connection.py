@@ -2,14 +2,23 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 from langchain_core.utils.utils import from_env
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from langchain_minitoolai import contract
 from langchain_minitoolai._async_client import AsyncClient
@@ -74,6 +83,14 @@ class Connection(BaseModel):
         """The fields that never leave as they are, and where they are read from."""
         return {"minitoolai_api_key": contract.API_KEY_VARIABLE}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, given: Any) -> Any:
+        # Pydantic's own words on an extra field name neither a like one nor a way out.
+        if isinstance(given, Mapping) and not given.keys() <= (known := names_of(cls)):
+            raise ValueError(unknown_names(cls.__name__, given, known))
+        return given
+
     @field_validator("minitoolai_api_key")
     @classmethod
     def _check_key(cls, key: SecretStr) -> SecretStr:
@@ -112,6 +129,32 @@ class Connection(BaseModel):
 
     def _async_client(self) -> AsyncClient:
         return self._shells.get(self)[1]
+
+
+@lru_cache(maxsize=64)
+def names_of(owner: type[BaseModel]) -> frozenset[str]:
+    """Give the names a constructor takes: its fields and their aliases."""
+    aliases = (field.alias for field in owner.model_fields.values())
+    return frozenset(owner.model_fields).union(alias for alias in aliases if alias)
+
+
+def unknown_names(owner: str, given: Iterable[str], known: frozenset[str]) -> str:
+    """Say which names are none that a constructor takes, and what to do instead.
+
+    Args:
+        owner: The class's name.
+        given: The names that were given; their values are never told.
+        known: Those it takes.
+    """
+    said = []
+    for name in (name for name in given if name not in known):
+        like = get_close_matches(name, sorted(known), n=1, cutoff=0.8)
+        said.append(
+            f"{name} is no parameter of {owner}" + "".join(f" (is it {it}?)" for it in like)
+        )
+    if "model_kwargs" in known:
+        said.append("what the service does not document goes into model_kwargs")
+    return "; ".join(said)
 
 
 @lru_cache(maxsize=64)

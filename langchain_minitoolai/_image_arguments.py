@@ -30,6 +30,7 @@ DEFAULTS: Final[dict[str, Any]] = {
 """Every argument but the prompt, with the service's own default."""
 
 MAX_REFUSAL: Final = 400
+INPUT: Final = "the input"
 
 _CHOICE: Final[Any] = Literal  # of names known at run time only
 
@@ -142,7 +143,7 @@ def refusal(error: ValidationError, schema: type[BaseModel]) -> ImageRequestErro
 
 
 def _complaint(error: Any, schema: type[BaseModel]) -> str:
-    name = str(error["loc"][0]) if error["loc"] else "the input"
+    name = str(error["loc"][0]) if error["loc"] else INPUT
     if error["type"] == "missing":
         return f"{name} is missing"
     value = repr(error["input"])
@@ -156,6 +157,8 @@ def _allowed(name: str, schema: type[BaseModel]) -> str:
         kind = "a number" if name == "cfg_scale" else "a whole number"
         return f"{kind} from {low:g} to {high:g}"
     properties = schema.model_json_schema()["properties"]
+    if name == INPUT:
+        return "a text that says what to draw, or arguments"
     if name not in properties:
         return f"no such argument, only {', '.join(properties)}"
     found = properties[name]

@@ -7,7 +7,7 @@ from threading import Lock
 from typing import Any, TypeAlias
 
 from langchain_minitoolai.contract import API_BASE_VARIABLE, API_KEY_VARIABLE
-from langchain_minitoolai.sandbox._chat import Part
+from langchain_minitoolai.sandbox._chat import Part, ToolCall
 from langchain_minitoolai.sandbox._jobs import JobSeconds, JobTable
 from langchain_minitoolai.sandbox._ledger import Charge, Ledger
 from langchain_minitoolai.sandbox.faults import Fault, Route, routes
@@ -146,7 +146,13 @@ class Service:
                 give them; said in this order, in one answer.
             finish_reason: In place of the one that follows from the parts.
             times: For how many requests; `None` for all that follow.
+
+        Raises:
+            TypeError: If a part is none of these.
         """
+        for part in parts:
+            if not callable(part):
+                _check_part(part)
         with self._lock:
             self._replies.add(Reply(parts, finish_reason), times)
 
@@ -159,7 +165,12 @@ class Service:
                 a job's fate the next submission, and any other a chat, a submission or a look
                 at a job, whichever comes first.
             times: For how many requests; `None` for all that follow.
+
+        Raises:
+            TypeError: If it is no fault.
         """
+        if not isinstance(fault, Fault):
+            raise TypeError(f"a fault is {fault!r}; allowed: what sandbox.faults gives")
         with self._lock:
             self._faults.add((fault, routes(fault) if on is None else frozenset({on})), times)
 
@@ -205,9 +216,20 @@ class Service:
 
 
 def spoken(parts: Sequence[Part | Script], body: Mapping[str, Any]) -> list[Part]:
-    """Work out a scripted answer for one request."""
+    """Work out a scripted answer for one request.
+
+    Raises:
+        TypeError: If a function gives what is no part.
+    """
     said: list[Part] = []
     for part in parts:
         given = part(body) if callable(part) else part
         said += [given] if isinstance(given, str) or not isinstance(given, Sequence) else given
+    for part in said:
+        _check_part(part)
     return said
+
+
+def _check_part(part: object) -> None:
+    if not isinstance(part, str | ToolCall):
+        raise TypeError(f"a part of an answer is {part!r}; allowed: a text or a sandbox.ToolCall")

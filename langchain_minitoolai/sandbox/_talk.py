@@ -199,8 +199,9 @@ def _composed(body: Mapping[str, Any], reply: Reply | None, frame: Frame) -> Ans
     try:
         parts = _brain.answer(body) if reply is None else spoken(reply.parts, body)
     except Exception as error:
+        # A status that is tried again would give the answer after this one, and hide the mistake.
         said = f"the scripted answer fails: {type(error).__name__}: {error}"
-        raise Refusal(said, status=500, kind="server_error", code="script") from error
+        raise Refusal(said, code="script") from error
     stop = body.get("stop") or ()
     return compose(
         parts,

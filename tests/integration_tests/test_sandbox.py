@@ -16,8 +16,9 @@ import pytest
 import uvicorn
 from PIL import Image
 
-from langchain_minitoolai import sandbox
+from langchain_minitoolai import ChatMiniToolAI, sandbox
 from langchain_minitoolai.contract import IMAGE_PRICE
+from langchain_minitoolai.errors import BadRequestError
 from langchain_minitoolai.sandbox import ToolCall, faults
 
 IMAGE = {"model": "realvision", "prompt": "a red fox", "width": 256, "height": 300}
@@ -127,8 +128,16 @@ def test_scripted_answers_come_in_order_then_the_default_ones(
 def test_a_script_that_raises_is_told_in_one_line(ask: Asker, service: sandbox.Service) -> None:
     service.reply(lambda body: body["nothing"])
     response = ask.chat()
-    assert response.status_code == 500
+    assert response.status_code == 400
     assert "KeyError" in response.json()["error"]["message"]
+
+
+def test_a_mistake_in_a_script_fails_the_test_that_made_it(service: sandbox.Service) -> None:
+    service.reply(lambda body: body["nothing"])
+    model = ChatMiniToolAI(base_url=service.base_url, api_key=service.api_key)
+    with pytest.raises(BadRequestError, match="the scripted answer fails: KeyError"):
+        model.invoke("Hello")
+    assert len(service.requests) == 1
 
 
 def test_the_pause_before_each_token_is_kept() -> None:

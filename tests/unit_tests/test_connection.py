@@ -11,7 +11,12 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from langchain_minitoolai import contract
 from langchain_minitoolai._async_client import AsyncClient
 from langchain_minitoolai._client import Client
-from langchain_minitoolai._connection import Connection, check_base, is_loopback
+from langchain_minitoolai._connection import (
+    Connection,
+    check_base,
+    is_loopback,
+    unknown_names,
+)
 from langchain_minitoolai.errors import MissingAPIKeyError
 
 KEY = "sk-test-0123456789"
@@ -32,6 +37,29 @@ def refusal(**fields: Any) -> str:
     with pytest.raises(ValidationError) as raised:
         owner(**fields)
     return str(raised.value)
+
+
+# --- Names ----------------------------------------------------------------------------
+
+
+def test_an_unknown_name_is_refused_with_the_like_one_and_without_its_value() -> None:
+    text = refusal(max_retrys="hush", other=1)
+    assert "max_retrys is no parameter of Owner (is it max_retries?)" in text
+    assert "other is no parameter of Owner" in text
+    assert "hush" not in text
+    assert "model_kwargs" not in text
+
+
+def test_where_there_are_model_kwargs_a_refused_name_is_sent_there() -> None:
+    text = unknown_names("Chat", ["model", "zz"], frozenset({"model", "model_kwargs"}))
+    assert text == (
+        "zz is no parameter of Chat; what the service does not document goes into model_kwargs"
+    )
+
+
+def test_a_connection_that_is_one_already_is_taken_as_it_is() -> None:
+    made = owner()
+    assert Owner.model_validate(made) is made
 
 
 # --- The key --------------------------------------------------------------------------

@@ -105,7 +105,9 @@ def test_a_missing_prompt_is_named() -> None:
 def test_what_is_no_object_is_refused() -> None:
     with pytest.raises(ValidationError) as caught:
         SCHEMA.model_validate(["a cat"])
-    assert "the input is ['a cat']" in str(refusal(caught.value, SCHEMA))
+    assert "the input is ['a cat']; allowed: a text that says what to draw, or" in str(
+        refusal(caught.value, SCHEMA)
+    )
 
 
 def test_the_models_can_be_narrowed_and_the_defaults_changed() -> None:

@@ -38,6 +38,17 @@ def test_replies_are_given_in_order_and_as_often_as_scripted(service: Service) -
     assert given[4].finish_reason == "length"
 
 
+def test_what_is_no_answer_and_no_fault_is_refused_at_once(service: Service) -> None:
+    wrong: Any = 3
+    with pytest.raises(TypeError, match="a part of an answer is 3"):
+        service.reply("one", wrong)
+    with pytest.raises(TypeError, match="a fault is 3"):
+        service.fault(wrong)
+    with pytest.raises(TypeError, match="a part of an answer is 3"):
+        spoken([lambda _body: wrong], {})
+    assert (service.next_reply(), service.next_fault("chat")) == (None, None)
+
+
 def test_without_a_script_there_is_no_reply_and_no_fault(service: Service) -> None:
     assert service.next_reply() is None
     assert service.next_fault("chat") is None
