@@ -97,7 +97,7 @@ def failure_of(
         return failure
     words = errors.tidy(str(caught)) or "no connection in the time allowed"
     failure = errors.APIConnectionError(f"can't connect to the service: {words}")
-    failure.maybe_sent = False
+    failure.maybe_sent = failure.maybe_charged = False
     if "CERTIFICATE_VERIFY_FAILED" in words or isinstance(caught, httpx.LocalProtocolError):
         failure.is_retryable = False
     return failure
