@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,21 @@ def tool_for(service: sandbox.Service, **options: Any) -> MiniToolAIImageTool:
 
 def drawn(tool: MiniToolAIImageTool, call: Any, colour: str = "sync") -> Any:
     return tool.invoke(call) if colour == "sync" else asyncio.run(tool.ainvoke(call))
+
+
+def open_files() -> int:
+    """Count this process's file descriptors, sockets among them."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Wait a few seconds for something to come true."""
+    until = time.monotonic() + 5.0
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def submits(service: sandbox.Service) -> int:
@@ -477,10 +493,14 @@ def test_five_hundred_at_once_are_all_delivered_and_charged_once_each() -> None:
             return await tool.abatch([f"picture {number}" for number in range(500)])
 
         tool.invoke("warm")
+        asyncio.run(tool.ainvoke("warm"))
+        files = open_files()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         texts = asyncio.run(many())
         growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        # The sandbox lives here too, and closes its ends when it sees ours closed.
+        assert eventually(lambda: open_files() <= files), f"{open_files()} after {files}"
         assert all(text.startswith("Picture") for text in texts)
         assert len(set(texts)) == 500
-        assert len(service.charges) == 501
+        assert len(service.charges) == 502
         assert growth < 100 * 1024
