@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ from PIL import Image
 
 from langchain_minitoolai import contract, errors, sandbox
 from langchain_minitoolai.tools import GeneratedImage, ImageJob, MiniToolAIImageTool
+from tests.faults.driver import aside, measured
+from tests.faults.server import Exchange, FaultServer
+from tests.faults.wire import body, head
 
 CALL = {"name": "generate_image", "args": {"prompt": "a red fox"}, "id": "c1", "type": "tool_call"}
 COLOURS = ["sync", "async"]
@@ -480,6 +484,58 @@ def test_key_and_signature_are_nowhere(
     secrets = {quick.api_key, *(job.signature for job in jobs)}
     for secret in secrets:
         assert secret not in "\n".join(shown)
+
+
+# Too much.
+
+
+PICTURE = 100 * 1024 * 1024
+MIB = 1024 * 1024
+
+
+def _long_picture(exchange: Exchange, *, told: bool) -> None:
+    """Send 100 MB of a picture, its length told before or not."""
+    length = {"Content-Length": str(PICTURE)} if told else {"Connection": "close"}
+    exchange.send(head("200 OK", "image/png", length) + b"\x89PNG\r\n\x1a\n")
+    for _ in range(PICTURE // MIB):
+        exchange.send(b"x" * MIB)
+    exchange.close()
+
+
+def _drawn_in_little_room(origin: str, colour: str, folder: str) -> tuple[Any, Any, float]:
+    options: dict[str, Any] = {"save_to": folder, "poll_interval": 0.05, "api_key": "test"}
+    tool = MiniToolAIImageTool(base_url=f"{origin}/api", handle_tool_error=False, **options)
+    with measured() as grew:
+        message = drawn(tool, CALL, colour)
+    return message.content, message.artifact, grew()
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("told", [True, False], ids=["length told", "length untold"])
+def test_a_picture_of_a_hundred_megabytes_is_refused_at_its_bound_and_its_address_kept(
+    tmp_path: Path, colour: str, *, told: bool
+) -> None:
+    with FaultServer([]) as server:
+        address = f"{server.url}/picture.png"
+        server.scripts += [
+            body("200 OK", {"status": "success", "jobid": 7, "signature": "abc"}),
+            body("200 OK", {"status": "success", "image_url": address, "message": "success"}),
+            partial(_long_picture, told=told),
+        ]
+        found = aside(_drawn_in_little_room, (server.url, colour, str(tmp_path)), 30.0, 256)
+        assert not isinstance(found, str), found
+        content, artifact, grew = found
+        assert server.record.settle()
+        paid = [one.target for one in server.record.requests if one.target.endswith("toimage/")]
+        fetched = [one for one in server.record.requests if one.target == "/picture.png"]
+    assert address in str(content)
+    assert artifact["url"] == address
+    assert "more than 16777216 bytes" in artifact["warning"]
+    assert len(paid) == 1
+    assert len(fetched) == 1
+    assert grew < 64
+    assert max(one.connection.sent for one in fetched) < (16 if told else 48) * MIB
+    assert not list(tmp_path.iterdir())
 
 
 # Many.
