@@ -93,7 +93,7 @@ class AsyncClient(Endpoint):
                 return self.reply(response, await _abody(response, budget))
             return await self._answer(response, budget, opened)
         except wire_failures(budget) as caught:
-            failure = failure_of(caught, budget)
+            failure = failure_of(caught, budget, place=self.place)
         finally:
             shard.busy -= 1
             if response is not None:

@@ -74,7 +74,7 @@ def ssl_context(verify: bool | str) -> ssl.SSLContext:  # noqa: FBT001 - as http
 
 
 def failure_of(
-    caught: Exception, budget: Budget, *, answering: bool = False
+    caught: Exception, budget: Budget, *, answering: bool = False, place: str = ""
 ) -> errors.MiniToolAIError:
     """Say in our terms what a request died of.
 
@@ -82,6 +82,7 @@ def failure_of(
         caught: One of `wire_failures`; nothing of it is kept.
         budget: The exchange's time.
         answering: Whether the reply's headers had come.
+        place: The host and port that was asked, for the words where it was not reached.
     """
     # httpx-aiohttp calls every broken connection a failure to connect in time.
     late = TimeoutError if budget.foreign else (TimeoutError, httpx.TimeoutException)
@@ -97,8 +98,9 @@ def failure_of(
         failure.stale = not budget.fresh
         return failure
     words = errors.tidy(str(caught)) or "no connection in the time allowed"
-    failure = errors.APIConnectionError(f"can't connect to the service: {words}")
-    failure.maybe_sent = False
+    at = f" at {place}" if place else ""
+    failure = errors.APIConnectionError(f"can't connect to the service{at}: {words}")
+    failure.maybe_sent = failure.maybe_charged = False
     if "CERTIFICATE_VERIFY_FAILED" in words or isinstance(caught, httpx.LocalProtocolError):
         failure.is_retryable = False
     return failure
