@@ -2,27 +2,26 @@
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import httpx
 
 from langchain_minitoolai import errors
-from langchain_minitoolai._answers import Answer, AnswerReader, Piece
+from langchain_minitoolai._aiohttp import lend
+from langchain_minitoolai._answers import Answer, Piece
+from langchain_minitoolai._async_answer import AsyncOpenAnswer, forgive, settle
 from langchain_minitoolai._budget import Budget
 from langchain_minitoolai._client import DRAIN
 from langchain_minitoolai._endpoint import Endpoint
 from langchain_minitoolai._intake import AnswerIntake, BodyIntake
-from langchain_minitoolai._network import WIRE_FAILURES, failure_of
+from langchain_minitoolai._network import failure_of, wire_failures
 from langchain_minitoolai._wire import Call, Flow, Reply, Sleep, Step
 
 T = TypeVar("T")
 
 _SLACK: Final = 0.02
 """Seconds by which a time limit may be too early."""
-_AHEAD: Final = 64
-"""The blocks that an open answer may be ahead of the one who takes them."""
 
 
 class AsyncClient(Endpoint):
@@ -61,19 +60,19 @@ class AsyncClient(Endpoint):
     async def _do(self, step: Step) -> Any:
         if isinstance(step, Call):
             if step.reads == "stream":
-                return await AsyncOpenAnswer(self, step).open()
+                return await AsyncOpenAnswer(partial(self.perform, step)).open()
             task = asyncio.create_task(self.perform(step))
-            task.add_done_callback(_forgive)
+            task.add_done_callback(forgive)
             try:
                 await asyncio.wait((task,))
             finally:
-                await _settle(task)
+                await settle(task)
             return task.result()
         if isinstance(step, Sleep):
             return await asyncio.sleep(step.seconds)
         return await step.arun()
 
-    async def perform(self, call: Call, opened: "AsyncOpenAnswer | None" = None) -> Reply:
+    async def perform(self, call: Call, opened: AsyncOpenAnswer | None = None) -> Reply:
         """Make one exchange, start to end.
 
         Args:
@@ -88,14 +87,13 @@ class AsyncClient(Endpoint):
             async with asyncio.timeout(budget.left()):
                 request = self.request(call, budget)
                 if self.network.route.aiohttp:
-                    request.extensions.update(budget.numbers())
-                    request.read()
+                    lend(request, budget)
                 response = await shard.client.send(request, auth=self.auth(call), stream=True)
             if call.reads == "body" or response.status_code >= 300:
                 return self.reply(response, await _abody(response, budget))
             return await self._answer(response, budget, opened)
-        except WIRE_FAILURES as caught:
-            failure = failure_of(caught, budget)
+        except wire_failures(budget) as caught:
+            failure = failure_of(caught, budget, place=self.place)
         finally:
             shard.busy -= 1
             if response is not None:
@@ -106,7 +104,7 @@ class AsyncClient(Endpoint):
         raise failure
 
     async def _answer(
-        self, response: httpx.Response, budget: Budget, opened: "AsyncOpenAnswer | None"
+        self, response: httpx.Response, budget: Budget, opened: AsyncOpenAnswer | None
     ) -> Reply:
         intake = AnswerIntake(response.headers, budget, self.secret)
         pieces: list[Piece] = []
@@ -131,7 +129,7 @@ class AsyncClient(Endpoint):
                     if intake.reader.done:
                         budget.shorten(DRAIN)
                     _extend(timeout, budget.limit + offset)
-        except WIRE_FAILURES as caught:
+        except wire_failures(budget) as caught:
             failure = failure_of(caught, budget, answering=True)
         pieces += intake.end(failure)
         return self.reply(response, answer=Answer(pieces, intake.reader))
@@ -158,109 +156,6 @@ async def _abody(response: httpx.Response, budget: Budget) -> bytes:
                 intake.feed(raw)
                 if intake.full:
                     break
-    except WIRE_FAILURES as caught:
+    except wire_failures(budget) as caught:
         failure = failure_of(caught, budget, answering=True)
     return intake.end(failure)
-
-
-async def _settle(task: asyncio.Task[Any]) -> None:
-    """Cancel a task that is not done, once, and wait for what it does about it."""
-    if not task.done():
-        if not task.cancelling():
-            task.cancel()
-        await asyncio.wait((task,))
-
-
-def _forgive(done: asyncio.Future[Any]) -> None:
-    """Keep a failure that nobody asks for any more off stderr."""
-    if not done.cancelled():
-        done.exception()
-
-
-class AsyncOpenAnswer:
-    """A chat answer that is still coming, read ahead by a task of its own.
-
-    Iterating gives its pieces and ends the task.
-
-    Attributes:
-        reader: What was read so far.
-    """
-
-    reader: AnswerReader
-
-    def __init__(self, client: AsyncClient, call: Call) -> None:
-        """Start the exchange."""
-        self._loop = asyncio.get_running_loop()
-        self._pieces: deque[list[Piece]] = deque()
-        self._opened: asyncio.Future[Reply] = self._loop.create_future()
-        self._opened.add_done_callback(_forgive)
-        self._news: asyncio.Future[None] | None = None
-        self._taken: asyncio.Future[None] | None = None
-        self._task = self._loop.create_task(client.perform(call, self))
-        self._task.add_done_callback(self._ended)
-
-    async def open(self) -> Reply:
-        """Wait for the reply; its `answer` is this object if there is an answer to read.
-
-        Raises:
-            MiniToolAIError: If no reply came.
-        """
-        try:
-            return await self._opened
-        except asyncio.CancelledError:
-            await _settle(self._task)
-            raise
-
-    def start(self, reply: Reply, intake: AnswerIntake) -> None:
-        """Note that the reply came and its answer begins."""
-        self.reader = intake.reader
-        if not self._opened.done():
-            self._opened.set_result(reply)
-
-    def put(self, pieces: list[Piece]) -> bool:
-        """Hand pieces over; say whether `room` must be awaited before the next."""
-        self._pieces.append(pieces)
-        self._wake()
-        return len(self._pieces) >= _AHEAD
-
-    async def room(self) -> None:
-        """Wait until some of the pieces were taken."""
-        self._taken = self._loop.create_future()
-        await self._taken
-
-    def _wake(self) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
-
-    def _ended(self, task: asyncio.Task[Reply]) -> None:
-        failure = None if task.cancelled() else task.exception()
-        if self._opened.done():
-            self._wake()
-        elif task.cancelled():
-            self._opened.cancel()
-        elif failure is not None:
-            self._opened.set_exception(failure)
-        else:
-            self._opened.set_result(task.result())
-
-    async def __aiter__(self) -> AsyncIterator[list[Piece]]:
-        """Give the pieces as they come, some at a time.
-
-        Raises:
-            MiniToolAIError: If the answer breaks off, is none, or tells of an error.
-        """
-        try:
-            while self._pieces or not self._task.done():
-                if self._pieces:
-                    some = self._pieces.popleft()
-                    while self._pieces:
-                        some += self._pieces.popleft()
-                    yield some
-                    if self._taken is not None and not self._taken.done():
-                        self._taken.set_result(None)
-                else:
-                    self._news = self._loop.create_future()
-                    await self._news
-            yield self._task.result().answer.pieces
-        finally:
-            await _settle(self._task)

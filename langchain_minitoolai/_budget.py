@@ -16,7 +16,7 @@ class Budget:
         limit: When the exchange is over if there is no progress, on the clock's scale.
         fresh: Whether a connection was made for this exchange.
         connecting: Whether that connection is still being made.
-        foreign: Whether the network is aiohttp's, which knows nothing of budgets.
+        foreign: Whether the network is aiohttp's, which takes numbers.
         made: The connection that was made, for an async exchange to close if nothing comes of it.
     """
 

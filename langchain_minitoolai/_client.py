@@ -65,7 +65,7 @@ class Client(Endpoint):
             request = self.request(call, budget)
             response = client.send(request, auth=self.auth(call), stream=True)
         except WIRE_FAILURES as caught:
-            failure = failure_of(caught, budget)
+            failure = failure_of(caught, budget, place=self.place)
         else:
             return self._read(call, response, budget)
         raise failure

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
+from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -67,7 +68,7 @@ class Connection(BaseModel):
     """Headers for every request; their values are kept as secrets."""
 
     proxy: SecretStr | None = Field(default=None, exclude=True)
-    """A proxy's address, `http`, `https` or `socks5`; if not given, the environment's."""
+    """A proxy: `http`, `https`, or `socks5` (with `httpx[socks]`); by default the environment's."""
 
     verify: bool | str = True
     """Whether to verify TLS certificates, or the path of those to trust."""
@@ -119,6 +120,9 @@ class Connection(BaseModel):
         if proxy is not None and not _is_proxy(proxy.get_secret_value()):
             allowed = ", ".join(f"{scheme}://host:port" for scheme in _PROXIES)
             raise ValueError(f"proxy is no address of a proxy; allowed: {allowed}")
+        socks = proxy is not None and proxy.get_secret_value().lower().startswith("socks")
+        if socks and find_spec("socksio") is None:
+            raise ValueError('proxy is a SOCKS proxy; first: pip install "httpx[socks]"')
         return proxy
 
     def _route(self) -> Route:

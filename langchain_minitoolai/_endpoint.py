@@ -23,7 +23,11 @@ _HEADERS: Final = {
 
 
 class Endpoint:
-    """Where calls go, and as whom: what both shells share."""
+    """Where calls go, and as whom: what both shells share.
+
+    Attributes:
+        place: The service's host and port, for errors.
+    """
 
     def __init__(
         self, network: Network, base: str, key: str, headers: Mapping[str, str] | None = None
@@ -39,6 +43,7 @@ class Endpoint:
         self.network = network
         self.secret = key
         self._base = base
+        self.place = _place(httpx.URL(base))
         self._auth = _KeyAuth(key)
         self._headers = httpx.Headers(_HEADERS)
         self._headers.update(headers)
@@ -75,6 +80,11 @@ class Endpoint:
         if body and self.secret:
             body = body.replace(self.secret.encode(), b"[key]")
         return Reply(response.status_code, response.headers, body, answer)
+
+
+def _place(url: httpx.URL) -> str:
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return f"{host}:{url.port or (443 if url.scheme == 'https' else 80)}"
 
 
 def _json(body: Mapping[str, Any]) -> bytes:

@@ -154,7 +154,7 @@ def _pay(order: Order, desk: Desk) -> Flow[Placed]:
                 raise no_store(error) from None
         job = yield from _send(order, desk, until)
     except errors.MiniToolAIError as error:
-        if not getattr(error, "maybe_charged", False):
+        if not error.maybe_charged:
             desk.spending.give_back()
             if order.call is not None:
                 yield from guarded(desk.store.unmark(order.call))
@@ -191,6 +191,7 @@ def _send(order: Order, desk: Desk, until: float) -> Flow[ImageJob]:
             if not not_taken(reply):
                 return job_of(reply, order.arguments, order.call, sent_at)
             asked, error = retry_after(reply.headers), error_of(reply)
+            error.maybe_charged = False
         wait = _backoff(attempt, desk) if asked is None else asked
         late = desk.clock() + wait >= until
         if attempt >= desk.max_retries or wait > LONGEST_WAIT or late or not error.is_retryable:

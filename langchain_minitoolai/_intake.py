@@ -13,6 +13,8 @@ ENDING: Final = 5.0
 """Seconds to wait for what may follow the finish reason: the usage, and `[DONE]`."""
 _STEP: Final = 64 * 1024
 """The most bytes that one step of decompression gives."""
+_MEMBER: Final = b"\x1f\x8b"
+"""How each part of a gzip body begins; RFC 1952 allows any number."""
 
 
 class Decoder:
@@ -36,19 +38,30 @@ class Decoder:
             raise errors.InvalidResponseError(message)
         self.plain = encoding in ("", "identity")
         self._zlib = None if self.plain else zlib.decompressobj(47)
+        self._members = "gzip" in encoding
+        self._held = b""
 
     def __call__(self, block: bytes) -> Iterable[bytes]:
         """Give the block's content, in steps of at most 64 KiB if it was compressed."""
         return (block,) if self._zlib is None else self._inflate(self._zlib, block)
 
     def _inflate(self, inflater: "zlib._Decompress", block: bytes) -> Iterator[bytes]:
-        while block and not inflater.eof:
+        block, self._held = self._held + block, b""
+        while block:
+            if inflater.eof:
+                if len(block) < len(_MEMBER) and self._members:
+                    self._held = block  # too few bytes to know what follows
+                    return
+                if not block.startswith(_MEMBER) or not self._members:
+                    self._members = False  # padding, or junk: what was meant is over
+                    return
+                inflater = self._zlib = zlib.decompressobj(31)
             try:
                 yield inflater.decompress(block, _STEP)
             except zlib.error:
                 message = "the service sent a compressed answer that can't be read"
                 raise errors.GarbledStreamError(message, status_code=200) from None
-            block = inflater.unconsumed_tail
+            block = inflater.unused_data or inflater.unconsumed_tail
 
 
 class AnswerIntake:

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import httpx
 
 from langchain_minitoolai import errors
+from langchain_minitoolai._aiohttp import aiohttp_failures, make_aiohttp_client
 from langchain_minitoolai._budget import Budget
 from langchain_minitoolai._sockets import SocketBackend
 
@@ -18,6 +19,12 @@ _SLACK: Final = 0.02
 
 WIRE_FAILURES: Final = (httpx.TransportError, OSError)
 """What a request can die of; the built-in `TimeoutError` is an `OSError`."""
+
+
+def wire_failures(budget: Budget) -> tuple[type[Exception], ...]:
+    """Give what an exchange can die of, whichever network it has."""
+    return (*WIRE_FAILURES, *aiohttp_failures()) if budget.foreign else WIRE_FAILURES
+
 
 _C = TypeVar("_C", httpx.Client, httpx.AsyncClient)
 
@@ -44,16 +51,8 @@ def make_client(route: Route, *, keep: int) -> httpx.Client:
 def make_async_client(route: Route, *, keep: int) -> httpx.AsyncClient:
     """Make an async client; see `make_client`."""
     if route.aiohttp:
-        return _make_aiohttp_client(route, keep=keep)
+        return make_aiohttp_client(_options(route, keep), keep=keep)
     return _take_over(httpx.AsyncClient(**_options(route, keep)), lambda _: SocketBackend())
-
-
-def _make_aiohttp_client(route: Route, *, keep: int) -> httpx.AsyncClient:
-    from httpx_aiohttp import HttpxAiohttpClient  # noqa: PLC0415 - an extra
-
-    # No limit is 0 there; and a connection is kept by time, not by number.
-    limits = httpx.Limits(max_connections=0, keepalive_expiry=5.0 if keep else 0.0)
-    return HttpxAiohttpClient(**{**_options(route, keep), "limits": limits})
 
 
 @lru_cache(maxsize=8)
@@ -75,30 +74,33 @@ def ssl_context(verify: bool | str) -> ssl.SSLContext:  # noqa: FBT001 - as http
 
 
 def failure_of(
-    caught: Exception, budget: Budget, *, answering: bool = False
+    caught: Exception, budget: Budget, *, answering: bool = False, place: str = ""
 ) -> errors.MiniToolAIError:
     """Say in our terms what a request died of.
 
     Args:
-        caught: One of `WIRE_FAILURES`; nothing of it is kept.
+        caught: One of `wire_failures`; nothing of it is kept.
         budget: The exchange's time.
         answering: Whether the reply's headers had come.
+        place: The host and port that was asked, for the words where it was not reached.
     """
+    # httpx-aiohttp calls every broken connection a failure to connect in time.
+    late = TimeoutError if budget.foreign else (TimeoutError, httpx.TimeoutException)
     if answering:
-        if isinstance(caught, TimeoutError | httpx.TimeoutException):
+        if isinstance(caught, late):
             return errors.APITimeoutError(budget.reason())
         return errors.StreamInterruptedError("the connection broke before the answer was complete")
-    unsent = _never_sent(caught) if budget.foreign else isinstance(caught, _UNSENT)
-    unsent = unsent or budget.connecting
-    if isinstance(caught, TimeoutError | httpx.TimeoutException) and not unsent:
+    unsent = budget.connecting or (not budget.foreign and isinstance(caught, _UNSENT))
+    if isinstance(caught, late) and not unsent:
         return errors.APITimeoutError(budget.reason())
     if not unsent:
         failure = errors.APIConnectionError("the connection broke before the service answered")
         failure.stale = not budget.fresh
         return failure
     words = errors.tidy(str(caught)) or "no connection in the time allowed"
-    failure = errors.APIConnectionError(f"can't connect to the service: {words}")
-    failure.maybe_sent = False
+    at = f" at {place}" if place else ""
+    failure = errors.APIConnectionError(f"can't connect to the service{at}: {words}")
+    failure.maybe_sent = failure.maybe_charged = False
     if "CERTIFICATE_VERIFY_FAILED" in words or isinstance(caught, httpx.LocalProtocolError):
         failure.is_retryable = False
     return failure
@@ -122,12 +124,6 @@ class _NoCookies(CookieJar):
 
     def extract_cookies(self, response: Any, request: Any) -> None:
         """Keep none."""
-
-
-def _never_sent(caught: Exception) -> bool:
-    # httpx-aiohttp calls every broken connection a failure to connect; its cause knows better.
-    causes = {kind.__name__ for kind in type(caught.__cause__ or caught).__mro__}
-    return not causes.isdisjoint({"ClientConnectorError", "ConnectionTimeoutError"})
 
 
 def _options(route: Route, keep: int) -> dict[str, Any]:

@@ -1,18 +1,23 @@
 """Answers that fit a schema: three ways to ask, one way to fail."""
 
+from collections.abc import AsyncIterator, Iterator
 from operator import itemgetter
-from typing import Any, Literal, get_args
+from typing import Any, Generic, Literal, get_args
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
+from langchain_core.messages import BaseMessage
+from langchain_core.output_parsers import (
+    BaseCumulativeTransformOutputParser,
+    JsonOutputParser,
+    PydanticOutputParser,
+)
 from langchain_core.output_parsers.base import OutputParserLike
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
-from langchain_core.outputs import Generation
-from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.outputs import ChatGeneration, Generation
+from langchain_core.runnables import Runnable, RunnableLambda, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
-from langchain_core.utils.pydantic import is_basemodel_subclass
-from pydantic import ValidationError
+from langchain_core.utils.pydantic import TBaseModel, is_basemodel_subclass
 
 from langchain_minitoolai._parameters import UNDESCRIBED
 from langchain_minitoolai.errors import InvalidInputError
@@ -64,7 +69,9 @@ def structured(
         parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
     )
     failed = RunnablePassthrough.assign(parsed=lambda _: None)
-    return RunnableMap(raw=asking) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+    # As one step: a fallback takes over only where nothing was streamed before.
+    trying = RunnableLambda(parsed.invoke, parsed.ainvoke, name="parse")
+    return RunnableMap(raw=asking) | trying.with_fallbacks([failed], exception_key="parsing_error")
 
 
 def _tool(schema: Any, *, strict: bool | None) -> dict[str, Any]:
@@ -90,8 +97,8 @@ def _format(schema: Any, method: Method, *, strict: bool | None) -> dict[str, An
 
 def _json_parser(schema: Any) -> OutputParserLike[Any]:
     if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return PydanticOutputParser(pydantic_object=schema)
-    return JsonOutputParser()
+        return _PydanticJson(pydantic_object=schema)
+    return _Json()
 
 
 def _call_parser(schema: Any, name: str) -> OutputParserLike[Any]:
@@ -100,13 +107,65 @@ def _call_parser(schema: Any, name: str) -> OutputParserLike[Any]:
     return _JsonCall(key_name=name, first_tool_only=True)
 
 
-class _PydanticCall(PydanticToolsParser):
+class _ToTheEnd(BaseCumulativeTransformOutputParser[Any]):
+    """Parses a streamed answer once more when it is whole; core's parsers would stay silent."""
+
+    def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[Any]:  # noqa: A002 - core's
+        seen: list[Any] = []
+        last = None
+        for last in super()._transform(_noted(input, seen)):
+            yield last
+        whole = self.parse_result([_added(seen)])
+        if whole != last:
+            yield whole
+
+    async def _atransform(
+        self,
+        input: AsyncIterator[str | BaseMessage],  # noqa: A002 - core's
+    ) -> AsyncIterator[Any]:
+        seen: list[Any] = []
+        last = None
+        async for last in super()._atransform(_anoted(input, seen)):
+            yield last
+        whole = await self.aparse_result([_added(seen)])
+        if whole != last:
+            yield whole
+
+
+def _noted(stream: Iterator[Any], seen: list[Any]) -> Iterator[Any]:
+    for each in stream:
+        seen.append(each)
+        yield each
+
+
+async def _anoted(stream: AsyncIterator[Any], seen: list[Any]) -> AsyncIterator[Any]:
+    async for each in stream:
+        seen.append(each)
+        yield each
+
+
+def _added(seen: list[Any]) -> Generation:
+    first, *rest = seen
+    return ChatGeneration(message=first + rest if rest else first)
+
+
+class _Json(_ToTheEnd, JsonOutputParser):
+    """Core's parser, which says nothing when what was streamed is no JSON."""
+
+
+class _PydanticJson(_ToTheEnd, PydanticOutputParser[TBaseModel], Generic[TBaseModel]):
+    """Core's parser, which says nothing when what was streamed does not fit."""
+
+
+class _PydanticCall(_ToTheEnd, PydanticToolsParser):
     """Core's parser, which says nothing when the model did not call, nor what it called with."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
         try:
             parsed = super().parse_result(result, partial=partial)
-        except ValidationError as error:
+        except OutputParserException:
+            raise
+        except ValueError as error:  # pydantic's own, old and new, are such
             message: Any = getattr(result[0], "message", None)
             said = str([call["args"] for call in getattr(message, "tool_calls", ())])
             raise OutputParserException(
@@ -116,7 +175,7 @@ class _PydanticCall(PydanticToolsParser):
         return parsed if parsed is not None or partial else _missing(result)
 
 
-class _JsonCall(JsonOutputKeyToolsParser):
+class _JsonCall(_ToTheEnd, JsonOutputKeyToolsParser):
     """Core's parser, which says nothing when the model did not call."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:

@@ -30,10 +30,9 @@ class ImageToolError(ToolException):
 def told(error: MiniToolAIError) -> ImageToolError:
     """Put an error into at most 400 characters for a model."""
     said = str(error)
-    charged = getattr(error, "maybe_charged", False)
-    ends = [getattr(error, "hint", "")]
+    ends = [error.hint]
     if "charged" not in said:
-        ends.append("It may have been charged." if charged else "Nothing was charged.")
+        ends.append("It may have been charged." if error.maybe_charged else "Nothing was charged.")
     end = " ".join(text for text in ends if text)
     said = said if said.endswith((".", "!", "?", "…")) else f"{said}."
     room = LONGEST - len(end) - 1

@@ -129,7 +129,7 @@ def _block_result(
 def calls_of(message: AIMessage) -> list[dict[str, Any]]:
     """List the calls of a message, each once, the broken ones last."""
     calls: list[dict[str, Any]] = [dict(call) for call in message.tool_calls]
-    broken = [dict(call) for call in message.invalid_tool_calls]
+    broken = [_as_written(call, message) for call in message.invalid_tool_calls]
     known = {call["id"] for call in (*calls, *broken)}
     for block in message.content if isinstance(message.content, list) else ():
         if isinstance(block, dict) and block.get("type") in _CALLS:
@@ -137,6 +137,15 @@ def calls_of(message: AIMessage) -> list[dict[str, Any]]:
             if call["id"] not in known:
                 calls.append(call)
     return calls + [{**call, "name": call["name"] or ""} for call in broken]
+
+
+def _as_written(call: Mapping[str, Any], message: AIMessage) -> dict[str, Any]:
+    """Give a broken call as the model wrote it; added up from a stream it holds less."""
+    told = message.response_metadata.get("invalid_tool_calls")
+    for kept in told if isinstance(told, list) else ():
+        if isinstance(kept, Mapping) and call["id"] and kept.get("id") == call["id"]:
+            return {**call, "args": kept.get("args", call["args"])}
+    return dict(call)
 
 
 def _block_call(block: Mapping[str, Any]) -> dict[str, Any]:

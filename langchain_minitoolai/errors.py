@@ -65,20 +65,34 @@ def tidy(text: str, secret: str = "") -> str:
 
 
 class MiniToolAIError(ModelError):
-    """The base of every error this package raises.
+    """The base of every error this package raises; each attribute can be read on all of them.
 
     Attributes:
+        category: A word for the kind of failure, one to a class, for programs and logs.
         status_code: The HTTP status, where the service answered.
         code: The service's own error code, where it gave one.
         request_id: The service's id of the request, for asking its support.
         retry_after: Seconds the service asked to wait, where it did.
         is_retryable: Whether asking again is safe.
         maybe_sent: Whether the request may have reached the service.
+        maybe_charged: Whether the service may have charged for the request.
+        job: The id of the picture's job, where there is one.
+        hint: What to change or do next, where there is more to say than the message does.
     """
 
-    maybe_sent = True
-
+    category: ClassVar[str] = "error"
     default_message: ClassVar[str] = "the MiniToolAI service failed"
+
+    maybe_sent = True
+    maybe_charged = False
+    job: str | None = None
+    hint = ""
+    _retry_safe: bool | None = None
+
+    def __init_subclass__(cls, *, category: str = "", **kwargs: Any) -> None:
+        """Take the category of a class; one that names none has its parent's."""
+        super().__init_subclass__(**kwargs)
+        cls.category = category or cls.category
 
     def __init__(
         self,
@@ -98,6 +112,11 @@ class MiniToolAIError(ModelError):
         self.retry_after = retry_after
         if is_retryable is not None:
             self.is_retryable = is_retryable
+
+    @property
+    def retry_safe(self) -> bool:
+        """Whether to repeat the call is safe; for a picture, that it is not charged twice."""
+        return self.is_retryable if self._retry_safe is None else self._retry_safe
 
     def redact(self, secret: str) -> "MiniToolAIError":
         """Take an API key out of everything that repeats the service's words."""
@@ -120,55 +139,57 @@ def _rebuild(
     return error
 
 
-class InvalidInputError(MiniToolAIError, ModelInvalidRequestError, ValueError):
+class InvalidInputError(MiniToolAIError, ModelInvalidRequestError, ValueError, category="input"):
     """The input was refused here; nothing was sent and nothing was charged."""
 
 
-class MissingAPIKeyError(InvalidInputError, ModelAuthenticationError):
+class MissingAPIKeyError(InvalidInputError, ModelAuthenticationError, category="missing_key"):
     """No API key was given and the environment holds none."""
 
 
-class BadRequestError(MiniToolAIError, ModelInvalidRequestError):
+class BadRequestError(MiniToolAIError, ModelInvalidRequestError, category="bad_request"):
     """The service refused the request."""
 
 
-class ContextLengthError(BadRequestError, ContextOverflowError):
+class ContextLengthError(BadRequestError, ContextOverflowError, category="context_length"):
     """The conversation is longer than the model reads."""
 
 
-class AuthenticationError(MiniToolAIError, ModelAuthenticationError):
+class AuthenticationError(MiniToolAIError, ModelAuthenticationError, category="authentication"):
     """The service does not know the API key."""
 
 
-class InsufficientCreditError(MiniToolAIError, ModelPermissionDeniedError):
+class InsufficientCreditError(MiniToolAIError, ModelPermissionDeniedError, category="credit"):
     """The prepaid balance does not cover the request."""
 
 
-class PermissionDeniedError(MiniToolAIError, ModelPermissionDeniedError):
+class PermissionDeniedError(MiniToolAIError, ModelPermissionDeniedError, category="permission"):
     """The service, or the firewall before it, forbids the request."""
 
 
-class NotFoundError(MiniToolAIError, ModelNotFoundError):
+class NotFoundError(MiniToolAIError, ModelNotFoundError, category="not_found"):
     """The service knows no such model or address."""
 
 
-class RateLimitError(MiniToolAIError, ModelRateLimitError):
+class RateLimitError(MiniToolAIError, ModelRateLimitError, category="rate_limit"):
     """Too many requests; `retry_after` says how long to wait, where the service did."""
 
 
-class ServiceError(MiniToolAIError, ModelAPIError):
+class ServiceError(MiniToolAIError, ModelAPIError, category="service"):
     """The service failed, or told of an error inside its answer."""
 
+    maybe_charged = True
 
-class InvalidResponseError(ServiceError):
+
+class InvalidResponseError(ServiceError, category="invalid_response"):
     """The service's answer can't be read: a page, junk, or nothing at all."""
 
 
-class GarbledStreamError(InvalidResponseError):
+class GarbledStreamError(InvalidResponseError, category="garbled"):
     """An event of the stream can't be read."""
 
 
-class APIConnectionError(MiniToolAIError, ModelConnectionError):
+class APIConnectionError(MiniToolAIError, ModelConnectionError, category="connection"):
     """The service could not be reached, or the connection broke.
 
     Attributes:
@@ -176,30 +197,22 @@ class APIConnectionError(MiniToolAIError, ModelConnectionError):
     """
 
     stale = False
+    maybe_charged = True
 
 
-class StreamInterruptedError(APIConnectionError):
+class StreamInterruptedError(APIConnectionError, category="interrupted"):
     """The answer ended before it was complete."""
 
 
-class APITimeoutError(MiniToolAIError, ModelTimeoutError):
+class APITimeoutError(MiniToolAIError, ModelTimeoutError, category="no_progress"):
     """No progress for the time allowed; the request may have been charged."""
 
     is_retryable = False
+    maybe_charged = True
 
 
-class ImageError(MiniToolAIError):
-    """A picture could not be had.
-
-    Attributes:
-        category: One word for the kind of failure, for programs and logs.
-        retry_safe: Whether the same call can be made again without a second charge.
-        maybe_charged: Whether the service may have charged for the job.
-        job: The job's id, for `resume`, where there is a job.
-        hint: What to change or do next.
-    """
-
-    category: ClassVar[str] = "error"
+class ImageError(MiniToolAIError, category="image"):
+    """A picture could not be had; `job` is what `resume` takes, where there is one."""
 
     def __init__(
         self,
@@ -214,49 +227,35 @@ class ImageError(MiniToolAIError):
         """Keep the facts; `facts` are those of `MiniToolAIError`."""
         facts.setdefault("is_retryable", retry_safe)
         super().__init__(message, **facts)
-        self.retry_safe = retry_safe
+        self._retry_safe = retry_safe
         self.maybe_charged = maybe_charged
         self.job = job
         self.hint = hint
 
 
-class ImageRequestError(ImageError, ModelInvalidRequestError):
+class ImageRequestError(ImageError, ModelInvalidRequestError, category="refused"):
     """The request was refused; nothing was charged."""
 
-    category = "refused"
 
-
-class ImageBudgetError(ImageError, ModelPermissionDeniedError):
+class ImageBudgetError(ImageError, ModelPermissionDeniedError, category="budget"):
     """The tool's own budget is spent; nothing was sent."""
 
-    category = "budget"
 
-
-class SubmissionUncertainError(ImageError, ModelConnectionError):
+class SubmissionUncertainError(ImageError, ModelConnectionError, category="uncertain"):
     """The job may have been taken and charged, and no handle came back."""
 
-    category = "uncertain"
 
-
-class ImageJobFailedError(ImageError, ModelAPIError):
+class ImageJobFailedError(ImageError, ModelAPIError, category="failed"):
     """The service says that the job failed."""
 
-    category = "failed"
 
-
-class ImageJobTimeoutError(ImageError, ModelTimeoutError):
+class ImageJobTimeoutError(ImageError, ModelTimeoutError, category="timeout"):
     """The picture was not ready by the deadline; the job can be resumed."""
 
-    category = "timeout"
 
-
-class ServiceUnavailableError(ImageError, ModelAPIError):
+class ServiceUnavailableError(ImageError, ModelAPIError, category="unavailable"):
     """The service stopped answering for the job; the job can be resumed."""
 
-    category = "unavailable"
 
-
-class PictureError(ImageError):
+class PictureError(ImageError, category="picture"):
     """The bytes are no picture, or could not be fetched."""
-
-    category = "picture"

@@ -31,6 +31,8 @@ class Target:
         class_name: The class.
         errors: Prefixes of the qualified names that its typed errors have.
         ours: Whether the strict reading of each expectation applies.
+        swallows: Whether a break may swallow what came just before it, unseen.
+        more: Options of its own.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Target:
     class_name: str
     errors: tuple[str, ...]
     ours: bool = False
+    swallows: bool = False
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def model(
         self, origin: str, settings: Settings, *, plain: bool = False, key: str = KEY
@@ -60,7 +64,7 @@ class Target:
             options |= {"base_url": base, "timeout": settings.timeout}
             options |= {"total_timeout": settings.total_timeout}
         chat_class = getattr(importlib.import_module(self.module), self.class_name)
-        made: BaseChatModel = chat_class(**options | dict(settings.more))
+        made: BaseChatModel = chat_class(**options | {**self.more, **settings.more})
         return made
 
 
@@ -73,6 +77,15 @@ TARGETS: dict[str, Target] = {
             "ChatMiniToolAI",
             ("langchain_minitoolai.errors.MiniToolAIError",),
             ours=True,
+        ),
+        Target(
+            "ours-aiohttp",
+            "langchain_minitoolai",
+            "ChatMiniToolAI",
+            ("langchain_minitoolai.errors.MiniToolAIError",),
+            ours=True,
+            swallows=True,
+            more={"async_transport": "aiohttp"},
         ),
         Target(
             "openai",

@@ -198,6 +198,7 @@ def test_a_broken_call_is_told_and_the_agent_goes_on(
     assert messages[-1].text == "add: 5"
     history = [each["content"] for each in bodies(strict)[1]["messages"]]
     assert history[2].startswith("Let me see.\n<tool_call>")
+    assert "oops" in history[2]
 
 
 @both_colours

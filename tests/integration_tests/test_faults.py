@@ -1,5 +1,7 @@
 """Every fault of the wire, by name, in each mode that differs: all are held."""
 
+from importlib.util import find_spec
+
 import pytest
 
 from tests.faults.catalog import BY_NAME, FAULTS
@@ -13,11 +15,25 @@ CASES = [
     for fault in FAULTS
     for mode in fault.modes
 ]
+AIOHTTP_GROUPS = ("life cycle", "stalls", "truncation", "bounds")
+AIOHTTP_CASES = [
+    pytest.param(fault, mode, id=f"{fault.group}: {fault.name} [{mode}]")
+    for fault in FAULTS
+    for mode in fault.modes
+    if fault.group in AIOHTTP_GROUPS and mode in ("ainvoke", "astream")
+]
 
 
 @pytest.mark.parametrize(("fault", "mode"), CASES)
 def test_a_fault_is_held(fault: Fault, mode: Mode) -> None:
     result = judge(fault, mode, TARGETS["ours"])
+    assert result.wrong == ""
+
+
+@pytest.mark.skipif(find_spec("httpx_aiohttp") is None, reason="an extra")
+@pytest.mark.parametrize(("fault", "mode"), AIOHTTP_CASES)
+def test_a_fault_is_held_over_aiohttp_s_connections(fault: Fault, mode: Mode) -> None:
+    result = judge(fault, mode, TARGETS["ours-aiohttp"])
     assert result.wrong == ""
 
 

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,9 @@ from PIL import Image
 
 from langchain_minitoolai import contract, errors, sandbox
 from langchain_minitoolai.tools import GeneratedImage, ImageJob, MiniToolAIImageTool
+from tests.faults.driver import aside, measured
+from tests.faults.server import Exchange, FaultServer
+from tests.faults.wire import body, head
 
 CALL = {"name": "generate_image", "args": {"prompt": "a red fox"}, "id": "c1", "type": "tool_call"}
 COLOURS = ["sync", "async"]
@@ -49,6 +54,21 @@ def tool_for(service: sandbox.Service, **options: Any) -> MiniToolAIImageTool:
 
 def drawn(tool: MiniToolAIImageTool, call: Any, colour: str = "sync") -> Any:
     return tool.invoke(call) if colour == "sync" else asyncio.run(tool.ainvoke(call))
+
+
+def open_files() -> int:
+    """Count this process's file descriptors, sockets among them."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Wait a few seconds for something to come true."""
+    until = time.monotonic() + 5.0
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def submits(service: sandbox.Service) -> int:
@@ -466,6 +486,58 @@ def test_key_and_signature_are_nowhere(
         assert secret not in "\n".join(shown)
 
 
+# Too much.
+
+
+PICTURE = 100 * 1024 * 1024
+MIB = 1024 * 1024
+
+
+def _long_picture(exchange: Exchange, *, told: bool) -> None:
+    """Send 100 MB of a picture, its length told before or not."""
+    length = {"Content-Length": str(PICTURE)} if told else {"Connection": "close"}
+    exchange.send(head("200 OK", "image/png", length) + b"\x89PNG\r\n\x1a\n")
+    for _ in range(PICTURE // MIB):
+        exchange.send(b"x" * MIB)
+    exchange.close()
+
+
+def _drawn_in_little_room(origin: str, colour: str, folder: str) -> tuple[Any, Any, float]:
+    options: dict[str, Any] = {"save_to": folder, "poll_interval": 0.05, "api_key": "test"}
+    tool = MiniToolAIImageTool(base_url=f"{origin}/api", handle_tool_error=False, **options)
+    with measured() as grew:
+        message = drawn(tool, CALL, colour)
+    return message.content, message.artifact, grew()
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("told", [True, False], ids=["length told", "length untold"])
+def test_a_picture_of_a_hundred_megabytes_is_refused_at_its_bound_and_its_address_kept(
+    tmp_path: Path, colour: str, *, told: bool
+) -> None:
+    with FaultServer([]) as server:
+        address = f"{server.url}/picture.png"
+        server.scripts += [
+            body("200 OK", {"status": "success", "jobid": 7, "signature": "abc"}),
+            body("200 OK", {"status": "success", "image_url": address, "message": "success"}),
+            partial(_long_picture, told=told),
+        ]
+        found = aside(_drawn_in_little_room, (server.url, colour, str(tmp_path)), 30.0, 256)
+        assert not isinstance(found, str), found
+        content, artifact, grew = found
+        assert server.record.settle()
+        paid = [one.target for one in server.record.requests if one.target.endswith("toimage/")]
+        fetched = [one for one in server.record.requests if one.target == "/picture.png"]
+    assert address in str(content)
+    assert artifact["url"] == address
+    assert "more than 16777216 bytes" in artifact["warning"]
+    assert len(paid) == 1
+    assert len(fetched) == 1
+    assert grew < 64
+    assert max(one.connection.sent for one in fetched) < (16 if told else 48) * MIB
+    assert not list(tmp_path.iterdir())
+
+
 # Many.
 
 
@@ -477,10 +549,14 @@ def test_five_hundred_at_once_are_all_delivered_and_charged_once_each() -> None:
             return await tool.abatch([f"picture {number}" for number in range(500)])
 
         tool.invoke("warm")
+        asyncio.run(tool.ainvoke("warm"))
+        files = open_files()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         texts = asyncio.run(many())
         growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        # The sandbox lives here too, and closes its ends when it sees ours closed.
+        assert eventually(lambda: open_files() <= files), f"{open_files()} after {files}"
         assert all(text.startswith("Picture") for text in texts)
         assert len(set(texts)) == 500
-        assert len(service.charges) == 501
+        assert len(service.charges) == 502
         assert growth < 100 * 1024

@@ -132,6 +132,17 @@ def test_words_in_place_of_an_answer_are_an_error_that_quotes_them(
 
 
 @both_colours
+@pytest.mark.parametrize("schema", SCHEMAS)
+@pytest.mark.parametrize("method", METHODS)
+def test_streamed_words_in_place_of_an_answer_are_the_same_error(
+    colour: Colour, method: str, schema: str, strict: sandbox.Service
+) -> None:
+    strict.reply("I would rather not say.")
+    with pytest.raises(OutputParserException, match="I would rather not say"):
+        colour.stream(chain(schema, method), QUESTION)
+
+
+@both_colours
 @pytest.mark.parametrize("method", METHODS)
 def test_dicts_stream_as_they_grow(colour: Colour, method: str, strict: sandbox.Service) -> None:
     strict.reply(answer_in(method, json.dumps({"name": "Kari Nordmann", "age": 34})))

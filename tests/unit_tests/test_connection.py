@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from langchain_minitoolai import contract
+from langchain_minitoolai import _connection, contract
 from langchain_minitoolai._async_client import AsyncClient
 from langchain_minitoolai._client import Client
 from langchain_minitoolai._connection import (
@@ -207,7 +207,8 @@ def test_a_number_out_of_its_range_is_refused_by_name(field: str, value: Any) ->
         "socks5h://p",
     ],
 )
-def test_a_proxy_is_kept_as_a_secret(proxy: str) -> None:
+def test_a_proxy_is_kept_as_a_secret(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setattr(_connection, "find_spec", lambda name: name)
     made = owner(proxy=proxy)
     assert made.proxy is not None
     assert made.proxy.get_secret_value() == proxy
@@ -231,6 +232,20 @@ def test_what_is_no_proxy_is_refused_without_showing_it(proxy: str) -> None:
     shown = refusal(proxy=proxy)
     assert "proxy is no address of a proxy; allowed: http://host:port" in shown
     assert "s3cr3t" not in shown
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "SOCKS5"])
+def test_a_socks_proxy_is_refused_where_its_package_is_missing(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    missed: list[str] = []
+    monkeypatch.setattr(_connection, "find_spec", missed.append)
+    shown = refusal(proxy=f"{scheme}://u:s3cr3t@proxy.test:1080")
+    assert 'pip install "httpx[socks]"' in shown
+    assert "s3cr3t" not in shown
+    assert missed == ["socksio"]
+    assert owner(proxy="http://proxy.test:3128").proxy
+    assert missed == ["socksio"]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,20 @@ def request(**headers: str) -> httpx.Request:
     return endpoint(**headers).request(call(body={"a": "ø"}), Budget(Clock(), 9.0, None))
 
 
+@pytest.mark.parametrize(
+    ("base", "place"),
+    [
+        ("https://service.test/api", "service.test:443"),
+        ("https://service.test:8443/api", "service.test:8443"),
+        ("http://localhost/api", "localhost:80"),
+        ("http://[::1]:8000/api", "[::1]:8000"),
+        ("https://user:pass@service.test/api", "service.test:443"),
+    ],
+)
+def test_the_place_is_host_and_port_alone(base: str, place: str) -> None:
+    assert Endpoint(Network(ROUTE), base, KEY).place == place
+
+
 def test_a_request_is_a_post_of_json() -> None:
     made = request(x_mine="1")
     assert (made.method, str(made.url)) == ("POST", f"{BASE}/chat-completions/")

@@ -116,6 +116,9 @@ def test_an_error_survives_a_pickle_and_a_copy_with_every_attribute(
         assert type(again) is kind
         assert again.args == error.args
         assert vars(again) == vars(error)
+        assert [getattr(again, name) for name in (*IMAGE_FACTS, "category")] == [
+            getattr(error, name) for name in (*IMAGE_FACTS, "category")
+        ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -124,9 +127,35 @@ def test_an_error_has_nothing_that_core_copies_into_traces(kind: type[MiniToolAI
         assert not hasattr(full(kind), name)
 
 
-def test_each_kind_of_image_error_has_a_category_of_its_own() -> None:
-    kinds = [kind for kind in KINDS if issubclass(kind, ImageError)]
-    assert len({kind.category for kind in kinds}) == len(kinds)
+def test_each_kind_has_a_category_of_its_own() -> None:
+    assert len({kind.category for kind in KINDS}) == len(KINDS)
+    assert errors.RateLimitError.category == "rate_limit"
+
+
+def test_a_kind_that_names_no_category_has_its_parent_s() -> None:
+    class OurLimit(errors.RateLimitError):
+        pass
+
+    assert OurLimit.category == "rate_limit"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("again", [True, False])
+def test_what_an_image_error_tells_can_be_read_on_every_error(
+    kind: type[MiniToolAIError], *, again: bool
+) -> None:
+    error = kind(is_retryable=again)
+    assert (error.job, error.hint) == (None, "")
+    assert error.retry_safe is (again and not isinstance(error, ImageError))
+    may = (errors.ServiceError, errors.APIConnectionError, errors.APITimeoutError)
+    assert error.maybe_charged is isinstance(error, may)
+
+
+def test_a_plain_error_is_safe_to_repeat_where_it_is_retryable_even_if_that_changes() -> None:
+    error = errors.APIConnectionError()
+    assert error.retry_safe
+    error.is_retryable = False
+    assert not error.retry_safe
 
 
 @pytest.mark.parametrize("safe", [True, False])

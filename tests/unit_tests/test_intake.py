@@ -5,6 +5,8 @@ import zlib
 from collections.abc import Mapping
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from langchain_minitoolai import errors
 from langchain_minitoolai._answers import AnswerReader
@@ -21,6 +23,13 @@ def bomb(head: bytes, size: int) -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     parts = [packer.compress(head), *(packer.compress(b"x" * 10**6) for _ in range(size // 10**6))]
     return b"".join(parts) + packer.flush()
+
+
+def unpacked(packed: bytes, size: int, encoding: str = "gzip") -> bytes:
+    """Unpack a body that comes in blocks of this size."""
+    decode = Decoder({"content-encoding": encoding})
+    cut = [packed[at : at + size] for at in range(0, len(packed), size)]
+    return b"".join(part for block in cut for part in decode(block))
 
 
 # --- Decoding -------------------------------------------------------------------------
@@ -41,9 +50,7 @@ def test_what_is_not_compressed_is_passed_on(encoding: str) -> None:
 )
 def test_what_is_compressed_is_unpacked_however_it_is_cut(encoding: str, packed: bytes) -> None:
     for size in (1, 5, 1000):
-        decode = Decoder({"content-encoding": encoding})
-        cut = [packed[at : at + size] for at in range(0, len(packed), size)]
-        assert b"".join(part for block in cut for part in decode(block)) == b"abc" * 99
+        assert unpacked(packed, size, encoding) == b"abc" * 99
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "what\nis this"])
@@ -58,10 +65,49 @@ def test_a_bomb_is_unpacked_in_small_steps_and_only_as_far_as_asked() -> None:
     assert all(len(next(steps)) <= STEP for _ in range(100))
 
 
-def test_what_follows_the_compressed_bytes_is_left_alone() -> None:
-    decode = Decoder(GZIP)
-    assert b"".join(decode(gzip.compress(b"abc", mtime=0) + b"junk")) == b"abc"
-    assert b"".join(decode(b"more junk")) == b""
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@pytest.mark.parametrize("junk", [b"junk", b"\0" * 9, b"\x1fjunk"])
+@pytest.mark.parametrize("size", [1, 1000])
+def test_what_follows_the_compressed_bytes_is_left_alone(
+    encoding: str, junk: bytes, size: int
+) -> None:
+    member = gzip.compress(b"abc", mtime=0)
+    packed = (member if encoding == "gzip" else zlib.compress(b"abc")) + junk + member
+    assert unpacked(packed, size, encoding) == b"abc"
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_every_member_of_a_gzip_body_is_read_however_it_is_cut(size: int) -> None:
+    texts = [b"abc", b"", b"d" * 999, b"e"]
+    packed = b"".join(gzip.compress(text, mtime=0) for text in texts)
+    assert unpacked(packed, size) == b"".join(texts)
+
+
+def test_a_body_in_another_encoding_ends_with_its_first_part() -> None:
+    again = gzip.compress(b"more", mtime=0)
+    assert unpacked(zlib.compress(b"abc") + again, 1000, "deflate") == b"abc"
+
+
+def test_a_member_that_is_none_is_garbled() -> None:
+    with pytest.raises(errors.GarbledStreamError, match="compressed"):
+        unpacked(gzip.compress(b"abc", mtime=0) + b"\x1f\x8b\xff junk", 1000)
+
+
+def test_members_are_unpacked_in_small_steps_and_only_as_far_as_asked() -> None:
+    packed = gzip.compress(b"", mtime=0) * 1000 + bomb(b"", 10**7) * 2
+    steps = iter(Decoder(GZIP)(packed))
+    sizes = [len(next(steps)) for _ in range(1300)]
+    assert max(sizes) <= STEP
+    assert sum(sizes) > 10**7
+
+
+@given(
+    st.lists(st.binary(max_size=99), min_size=1, max_size=9),
+    st.integers(min_value=1, max_value=99),
+)
+def test_any_members_cut_anywhere_give_what_was_packed(texts: list[bytes], size: int) -> None:
+    packed = b"".join(gzip.compress(text, mtime=0) for text in texts)
+    assert unpacked(packed, size) == b"".join(texts)
 
 
 # --- Answers --------------------------------------------------------------------------

@@ -319,6 +319,7 @@ def test_what_was_not_sent_says_so_and_may_be_tried_again(
     assert isinstance(failure, errors.APIConnectionError)
     assert words in str(failure)
     assert (failure.maybe_sent, failure.stale, failure.is_retryable) == (False, False, True)
+    assert not failure.maybe_charged
 
 
 @pytest.mark.parametrize("caught", [TimeoutError(), httpx.ReadError("reset"), ssl.SSLError("x")])

@@ -426,6 +426,7 @@ def test_a_connection_that_can_t_be_made_is_told_apart(over: MakeShell) -> None:
     error = fails(over(Exchange(before=[httpx.ConnectError("refused")])))
     assert isinstance(error, errors.APIConnectionError)
     assert (error.maybe_sent, error.stale, error.is_retryable) == (False, False, True)
+    assert str(error) == "can't connect to the service at service.test:443: refused"
 
 
 def test_a_connection_that_takes_too_long_is_none(over: MakeShell) -> None:

@@ -5,7 +5,7 @@ import pytest
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage
 from langchain_core.tracers.context import collect_runs
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic.v1 import BaseModel as BaseModelV1
 
 from langchain_minitoolai import ChatMiniToolAI
@@ -63,6 +63,22 @@ def said(method: Method, schema: Any, content: Any) -> str:
     return f"<tool_call>\n{json.dumps(call)}\n</tool_call>"
 
 
+async def ask_raw(way: str, asking: Any) -> Any:
+    """Ask for the raw answer too; the pieces of a stream are added up."""
+    if way in ("invoke", "ainvoke"):
+        return await ask(way, asking, "Where?")
+    if way == "stream":
+        return sum_of(list(asking.stream("Where?")))
+    return sum_of([chunk async for chunk in asking.astream("Where?")])
+
+
+def sum_of(chunks: list[Any]) -> Any:
+    total, *rest = chunks
+    for chunk in rest:
+        total = total + chunk
+    return total
+
+
 def plain(parsed: Any) -> Any:
     if isinstance(parsed, BaseModelV1):
         return parsed.dict()
@@ -117,25 +133,27 @@ def test_json_streams_as_it_grows(
     assert keys == sorted(keys)
 
 
-@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
-@pytest.mark.parametrize("schema", [Point, SCHEMA], ids=["pydantic", "schema"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("schema", SCHEMAS, ids=["pydantic", "pydantic-v1", "dict", "schema"])
 @pytest.mark.parametrize("method", METHODS)
 async def test_an_answer_that_can_t_be_parsed_is_raised_with_its_text(
     service: FakeService, model: ChatMiniToolAI, way: str, method: Method, schema: Any
 ) -> None:
-    service.reply("I would rather not.")
-    with pytest.raises(OutputParserException, match=r"I would rather not\."):
+    service.reply("I would ", "rather not.")
+    with pytest.raises(OutputParserException, match=r"I would rather not\.") as raised:
         await ask(way, model.with_structured_output(schema, method=method), "Where?")
+    assert raised.value.llm_output == "I would rather not."
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("schema", [Point, SCHEMA], ids=["pydantic", "schema"])
 @pytest.mark.parametrize("method", METHODS)
-def test_an_answer_that_can_t_be_parsed_comes_back_raw_where_that_is_asked_for(
-    service: FakeService, model: ChatMiniToolAI, method: Method, schema: Any
+async def test_an_answer_that_can_t_be_parsed_comes_back_raw_where_that_is_asked_for(
+    service: FakeService, model: ChatMiniToolAI, way: str, method: Method, schema: Any
 ) -> None:
-    service.reply("I would rather not.")
+    service.reply("I would ", "rather not.")
     asking = model.with_structured_output(schema, method=method, include_raw=True)
-    got = asking.invoke("Where?")
+    got = await ask_raw(way, asking)
     assert isinstance(got, dict)
     assert got["parsed"] is None
     assert isinstance(got["parsing_error"], OutputParserException)
@@ -143,14 +161,57 @@ def test_an_answer_that_can_t_be_parsed_comes_back_raw_where_that_is_asked_for(
     assert got["raw"].content == "I would rather not."
 
 
-@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+@pytest.mark.parametrize("way", ["stream", "astream"])
+@pytest.mark.parametrize("method", METHODS)
+async def test_what_was_streamed_of_an_object_that_does_not_fit_stands_before_the_error(
+    service: FakeService, model: ChatMiniToolAI, way: str, method: Method
+) -> None:
+    class Growing(BaseModel):
+        """It has a default, so that a part of it fits."""
+
+        x: int = 0
+        y: int = 0
+
+    service.reply(*said(method, Growing, {"x": 1, "y": "two"}))
+    asking = model.with_structured_output(Growing, method=method)
+    grown: list[Any] = []
+
+    async def grow() -> None:
+        if way == "stream":
+            for each in asking.stream("Where?"):
+                grown.append(each)  # noqa: PERF402 - what came before the error counts
+        else:
+            async for each in asking.astream("Where?"):
+                grown.append(each)  # noqa: PERF401 - what came before the error counts
+
+    with pytest.raises(OutputParserException, match="two"):
+        await grow()
+    assert grown[-1] == Growing(x=1)
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+@pytest.mark.parametrize("schema", [Point, SCHEMA], ids=["pydantic", "schema"])
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_model_that_does_not_stream_gives_the_object_once(
+    service: FakeService, way: str, method: Method, schema: Any
+) -> None:
+    service.reply(said(method, schema, FOUND))
+    asking = make(streaming=False).with_structured_output(schema, method=method)
+    if way == "stream":
+        found = list(asking.stream("Where?"))
+    else:
+        found = [each async for each in asking.astream("Where?")]
+    assert [plain(each) for each in found] == [FOUND]
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("method", METHODS)
 async def test_the_raw_answer_stands_beside_the_parsed_one(
     service: FakeService, model: ChatMiniToolAI, way: str, method: Method
 ) -> None:
     service.reply(said(method, Point, FOUND))
     asking = model.with_structured_output(Point, method=method, include_raw=True)
-    got = await ask(way, asking, "Where?")
+    got = await ask_raw(way, asking)
     assert got["parsed"] == Point(x=1, y=2)
     assert got["parsing_error"] is None
     assert got["raw"].usage_metadata is not None
@@ -165,13 +226,27 @@ def test_a_call_that_was_cut_tells_what_the_model_tried(
         model.with_structured_output(schema).invoke("Where?")
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("schema", [Point, OldPoint], ids=["pydantic", "pydantic-v1"])
 @pytest.mark.parametrize("method", METHODS)
-def test_an_answer_that_does_not_fit_a_pydantic_class_is_an_error(
-    service: FakeService, model: ChatMiniToolAI, method: Method
+async def test_an_answer_that_does_not_fit_a_pydantic_class_is_an_error(
+    service: FakeService, model: ChatMiniToolAI, way: str, method: Method, schema: Any
 ) -> None:
-    service.reply(said(method, Point, {"x": "one"}))
-    with pytest.raises((OutputParserException, ValidationError), match="x"):
-        model.with_structured_output(Point, method=method).invoke("Where?")
+    service.reply(said(method, schema, {"x": "one"}))
+    with pytest.raises(OutputParserException, match="one"):
+        await ask(way, model.with_structured_output(schema, method=method), "Where?")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("schema", [Point, SCHEMA], ids=["pydantic", "schema"])
+async def test_a_call_of_another_tool_is_not_the_one_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, way: str, schema: Any
+) -> None:
+    service = install(monkeypatch, native=True)
+    service.reply([{"index": 0, "id": "1", "function": {"name": "Line", "arguments": "{}"}}])
+    asking = make(tool_calling="native").with_structured_output(schema)
+    with pytest.raises(OutputParserException, match=r"Line|without the call"):
+        await ask(way, asking, "Where?")
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -2,12 +2,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from langchain_minitoolai._tool_history import (
     assistant_text,
     block_results,
     call_names,
+    calls_of,
     results_content,
 )
 from langchain_minitoolai._tool_prompt import neutralise
@@ -87,6 +89,37 @@ def test_broken_calls_keep_their_text() -> None:
     assert assistant_text(message) == (
         block("now", "d", '"{x"') + "\n" + block("", "c", '"{\\"a\\": 1,}"')
     )
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ([{"id": "b", "args": "no"}, {"id": "c", "args": "{x"}], '"{x"'),
+        ([{"id": "c"}], '"{"'),
+        ([{"id": "b", "args": "no"}, "junk"], '"{"'),
+        ([], '"{"'),
+        ("junk", '"{"'),
+    ],
+)
+def test_broken_calls_that_were_streamed_are_told_as_the_model_wrote_them(
+    told: Any, shown: str
+) -> None:
+    message = AIMessage(
+        "",
+        invalid_tool_calls=[{"name": "add", "args": "{", "id": "c", "error": "no"}],
+        response_metadata={"invalid_tool_calls": told},
+    )
+    assert assistant_text(message) == block("add", "c", shown)
+
+
+def test_a_broken_call_without_an_id_is_nobody_else_s() -> None:
+    message = AIMessage(
+        "",
+        invalid_tool_calls=[{"name": "add", "args": "{", "id": None, "error": "no"}],
+        response_metadata={"invalid_tool_calls": [{"id": None, "args": "{x"}]},
+    )
+    (call,) = calls_of(message)
+    assert call["args"] == "{"
 
 
 def test_other_blocks_of_an_assistant_become_words() -> None:

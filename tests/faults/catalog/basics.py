@@ -146,8 +146,19 @@ _healed = per_mode(_interrupted, answers(requests=2))
 _twice = per_mode(_interrupted, raises("StreamInterruptedError", retryable=True, requests=2))
 
 
+def _shown_or_healed(seen: Seen) -> Verdict:
+    """Either a part is shown and no more asked for, or nothing was and the answer is whole."""
+    if seen.last.caught is None:
+        return answers(requests=2)(seen)
+    shown = seen.last.text
+    verdict = raises("StreamInterruptedError", retryable=True, requests=1)(seen)
+    return verdict or ("" if shown and TEXT.startswith(shown) else f"showed {shown[:60]!r}")
+
+
 def _healed_or_typed(seen: Seen) -> Verdict:
     """Ours asks again in `invoke`; a peer that raises there is right as well."""
+    if seen.target.swallows and seen.streams:
+        return _shown_or_healed(seen)
     if seen.target.ours or seen.last.caught is None:
         return _healed(seen)
     return raises()(seen)
