@@ -1,6 +1,7 @@
 """Below httpx's surface: our network backend, certificates, and what a request dies of."""
 
 import asyncio
+import gc
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import httpcore
 import httpx
 import pytest
 
-from langchain_minitoolai import errors
+from langchain_minitoolai import _network, errors
 from langchain_minitoolai._budget import Budget
 from langchain_minitoolai._network import (
     WIRE_FAILURES,
@@ -309,6 +310,71 @@ def test_a_handshake_that_fails_in_a_loop_closes_the_connection(
     with pytest.raises(type(failure)):
         exchange(wire, Budget(clock, 9.0, None), "https://service.test/api")
     assert wire.closed
+
+
+class Gate(AsyncWire):
+    """A wire on which connecting takes until it is let through, or fails then."""
+
+    def __init__(self, clock: Clock, failure: Exception | None = None) -> None:
+        super().__init__(clock)
+        self.tried = asyncio.Event()
+        self.opened = asyncio.Event()
+        self._failure = failure
+
+    async def connect_tcp(self, *args: Any, **options: Any) -> Any:
+        self.tried.set()
+        await self.opened.wait()
+        if self._failure is not None:
+            raise self._failure
+        return self
+
+
+async def cancelled(wire: Gate, budget: Budget) -> None:
+    """Cancel who waits for a connection to be made."""
+    backend = _network._AsyncBackend(wire)
+    waiting = asyncio.ensure_future(backend.connect_tcp("service.test", 80, budget))
+    await wire.tried.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert (budget.made, wire.closed, len(_network._LATE)) == (None, 0, 1)
+
+
+async def settled() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not _network._LATE
+
+
+async def test_a_connection_made_after_its_call_was_cancelled_is_closed(clock: Clock) -> None:
+    wire = Gate(clock)
+    await cancelled(wire, Budget(clock, 9.0, None))
+    wire.opened.set()
+    await settled()
+    assert wire.closed == 1
+
+
+async def test_a_connection_that_fails_after_its_call_was_cancelled_is_no_news(
+    clock: Clock,
+) -> None:
+    complaints: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, facts: complaints.append(facts))
+    wire = Gate(clock, OSError("refused"))
+    await cancelled(wire, Budget(clock, 9.0, None))
+    wire.opened.set()
+    await settled()
+    gc.collect()
+    assert (wire.closed, complaints) == (0, [])
+
+
+async def test_a_loop_that_ends_cancels_what_still_connects(clock: Clock) -> None:
+    wire = Gate(clock)
+    await cancelled(wire, Budget(clock, 9.0, None))
+    for task in _network._LATE:
+        task.cancel()
+    await settled()
+    assert wire.closed == 0
 
 
 def test_headers_that_drip_are_cut_off_when_the_time_is_up(clock: Clock) -> None:
