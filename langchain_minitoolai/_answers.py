@@ -50,6 +50,7 @@ class AnswerReader:
         self._answered = False
         self._decoder = EventDecoder()
         self._frame = ContentFrame()
+        self._failure: errors.MiniToolAIError | None = None
         self._head = b""
         self._document: bytearray | None = None
 
@@ -70,6 +71,7 @@ class AnswerReader:
         Raises:
             MiniToolAIError: If the service tells of an error, or the bytes are no answer.
         """
+        self.check()
         if self.done:
             return []
         if self._document is not None:
@@ -98,6 +100,7 @@ class AnswerReader:
         Raises:
             MiniToolAIError: If the answer is incomplete, or was none.
         """
+        self.check()
         if self._document is not None:
             return self._read_document(bytes(self._document))
         pieces = self._read(self._decoder.end())
@@ -106,6 +109,11 @@ class AnswerReader:
         if not self._answered:
             raise errors.GarbledStreamError("the service sent an empty answer", status_code=200)
         return pieces
+
+    def check(self) -> None:
+        """Raise what came in one block with pieces that had to be seen first."""
+        if self._failure is not None:
+            raise self._failure
 
     def _cut(self) -> errors.MiniToolAIError:
         head = self._head.lstrip(_BLANK)
@@ -131,6 +139,15 @@ class AnswerReader:
 
     def _read(self, events: list[Event]) -> list[Piece]:
         pieces: list[Piece] = []
+        try:
+            self._read_events(events, pieces)
+        except errors.MiniToolAIError as failure:
+            if not pieces:
+                raise
+            self._failure = failure
+        return pieces
+
+    def _read_events(self, events: list[Event], pieces: list[Piece]) -> None:
         for data, name in events:
             self.events += 1
             text = self._frame.read(data) if name != b"error" else None
@@ -143,7 +160,6 @@ class AnswerReader:
                 break
             else:
                 self._read_whole(data, name, pieces)
-        return pieces
 
     def _read_whole(self, data: bytes, name: bytes, pieces: list[Piece]) -> None:
         chunk = self._parse(data)

@@ -126,6 +126,7 @@ class AsyncClient(Endpoint):
                     elif some and not started:
                         started = True
                         await asyncio.sleep(0)  # so that the first piece is seen at once
+                    intake.reader.check()
                     if intake.reader.done:
                         budget.shorten(DRAIN)
                     _extend(timeout, budget.limit + offset)

@@ -130,6 +130,7 @@ class OpenAnswer:
                 pieces = self._intake.feed(block)
                 if pieces:
                     yield pieces
+                    self.reader.check()
                     self._budget.progress()  # the time spent out there does not count
                 if self.reader.done:
                     self._budget.shorten(DRAIN)

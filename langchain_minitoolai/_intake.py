@@ -116,6 +116,7 @@ class AnswerIntake:
         Raises:
             MiniToolAIError: If the answer is not whole.
         """
+        self.reader.check()
         if failure is not None and not self.reader.complete:
             raise failure
         return self.reader.end()

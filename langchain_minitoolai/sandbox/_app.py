@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as Address
 
@@ -72,7 +72,10 @@ class _Rooms:
         return await self._served(request, "file", self._picture)
 
     async def _served(self, request: Request, route: Route, handle: Handler) -> Response:
-        body = _json(await request.body())
+        try:
+            body = _json(await request.body())
+        except ClientDisconnect:
+            return Response()
         headers = {name: val for name, val in request.headers.items() if name != "authorization"}
         place = self._service.receive(
             Received(request.method, request.url.path, body, headers, self._authorized(request))

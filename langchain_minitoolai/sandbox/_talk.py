@@ -92,8 +92,8 @@ class Talk:
 
     async def _paced(self, stream: list[bytes]) -> AsyncIterator[bytes]:
         for one in stream:
-            if self._service.settings.token_seconds:
-                await asyncio.sleep(self._service.settings.token_seconds)
+            # Without a pause too: only in between does the loop see that a client has left.
+            await asyncio.sleep(self._service.settings.token_seconds)
             yield one
 
     async def _forwarded(

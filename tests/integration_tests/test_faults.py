@@ -24,17 +24,23 @@ AIOHTTP_CASES = [
 ]
 
 
+def verdict(fault: Fault, mode: Mode, target: str) -> str:
+    """Judge a fault; a machine that is busy may be late twice, but a wrong client is always."""
+    for _ in range(2):
+        if not judge(fault, mode, TARGETS[target]).wrong:
+            return ""
+    return judge(fault, mode, TARGETS[target]).wrong
+
+
 @pytest.mark.parametrize(("fault", "mode"), CASES)
 def test_a_fault_is_held(fault: Fault, mode: Mode) -> None:
-    result = judge(fault, mode, TARGETS["ours"])
-    assert result.wrong == ""
+    assert verdict(fault, mode, "ours") == ""
 
 
 @pytest.mark.skipif(find_spec("httpx_aiohttp") is None, reason="an extra")
 @pytest.mark.parametrize(("fault", "mode"), AIOHTTP_CASES)
 def test_a_fault_is_held_over_aiohttp_s_connections(fault: Fault, mode: Mode) -> None:
-    result = judge(fault, mode, TARGETS["ours-aiohttp"])
-    assert result.wrong == ""
+    assert verdict(fault, mode, "ours-aiohttp") == ""
 
 
 def test_every_fault_has_a_name_of_its_own() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import io
 import json
+import socket
 import threading
 import time
 import warnings
@@ -440,6 +441,22 @@ def test_it_ends_at_once_whatever_is_open() -> None:
     assert threading.active_count() == threads
     with pytest.raises(httpx.ConnectError):
         httpx.get(service.base_url, trust_env=False)
+
+
+def test_a_client_that_leaves_before_its_request_is_whole_is_no_news(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with sandbox.running() as service:
+        asker = Asker(service)
+        address = (asker.http.base_url.host, asker.http.base_url.port or 0)
+        with socket.create_connection(address) as half:
+            half.sendall(b"POST /api/chat-completions/ HTTP/1.1\r\nHost: a\r\n")
+            half.sendall(b"Content-Length: 100\r\n\r\n{")
+            assert asker.chat().status_code == 200
+        assert asker.chat().status_code == 200
+        assert len(service.requests) == 2
+        asker.http.close()
+    assert caplog.records == []
 
 
 def test_several_run_at_once_with_keys_and_books_of_their_own() -> None:

@@ -304,3 +304,14 @@ def test_no_answer_makes_an_error_show_the_key(body: bytes) -> None:
 @given(st.lists(st.binary(max_size=60), max_size=4))
 def test_no_bytes_are_an_answer_or_crash(blocks: list[bytes]) -> None:
     assert len(str(failure(*blocks))) <= 300
+
+
+def test_pieces_that_come_in_one_block_with_an_error_are_given_before_it() -> None:
+    reader = AnswerReader()
+    told = event({"error": {"message": "overloaded"}})
+    assert reader.feed(event({"choices": [{"index": 0, "delta": {"content": "Ok"}}]}) + told) == [
+        "Ok"
+    ]
+    for ask in (reader.check, reader.end, lambda: reader.feed(b"")):
+        with pytest.raises(errors.ServiceError, match="overloaded"):
+            ask()

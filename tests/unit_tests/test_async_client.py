@@ -237,6 +237,26 @@ def test_closing_that_fails_still_counts_the_call_off(
     assert shell.network.lent.busy == 0
 
 
+def test_a_connection_made_for_a_call_that_came_to_nothing_is_closed(
+    shells: list[AsyncShell],
+) -> None:
+    made: list[Body] = []
+
+    async def connect(request: httpx.Request) -> httpx.Response:
+        budget = request.extensions["timeout"]["read"]
+        budget.made = Body(exchange, budget, shell.clock)
+        made.append(budget.made)
+        raise httpx.ConnectError("the handshake broke")
+
+    exchange = Exchange()
+    shell = AsyncShell(exchange)
+    shells.append(shell)
+    vars(shell.service)["handle_async_request"] = connect
+    with pytest.raises(errors.APIConnectionError, match="the handshake broke"):
+        shell.run(once(call()))
+    assert (len(made), exchange.closed) == (1, 1)
+
+
 # --- Open answers -------------------------------------------------------------------
 
 

@@ -81,3 +81,12 @@ def test_the_network_is_given_the_budget_and_the_pool_a_number(clock: Clock) -> 
     budget = Budget(clock, 9.0, None)
     timeout = budget.extensions()["timeout"]
     assert timeout == {"connect": budget, "read": budget, "write": budget, "pool": 9.0}
+
+
+def test_a_network_that_knows_no_budgets_is_given_numbers(clock: Clock) -> None:
+    for idle, connect in ((60.0, CONNECT_TIMEOUT), (9.0, 9.0)):
+        budget = Budget(clock, idle, None)
+        assert not budget.foreign
+        timeout = budget.numbers()["timeout"]
+        assert timeout == {"connect": connect, "read": None, "write": None, "pool": None}
+        assert budget.foreign

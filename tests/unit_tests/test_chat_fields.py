@@ -8,7 +8,7 @@ from langchain_core.load import dumpd, dumps, load
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from pydantic import ValidationError
 
-from langchain_minitoolai import ChatMiniToolAI, __version__, _parameters, contract
+from langchain_minitoolai import ChatMiniToolAI, __version__, _chat_fields, _parameters, contract
 from langchain_minitoolai._usage import image_tokens
 from langchain_minitoolai.errors import MissingAPIKeyError
 from tests.unit_tests.fake_service import make
@@ -120,6 +120,21 @@ def test_an_unknown_model_is_taken_with_one_warning(monkeypatch: pytest.MonkeyPa
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         make(model="gpt-9")
+
+
+def test_a_transport_that_is_not_installed_is_refused_with_the_way_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_chat_fields, "find_spec", lambda name: None)
+    with pytest.raises(ValidationError, match=r'pip install "langchain-minitoolai\[aiohttp\]"'):
+        make(async_transport="aiohttp")
+    assert not make()._route().aiohttp
+    assert not make(async_transport="httpx")._route().aiohttp
+
+
+def test_the_transport_is_a_part_of_the_route() -> None:
+    model = make(async_transport="aiohttp", proxy="http://localhost:1", verify=False)
+    assert model._route() == ("http://localhost:1", False, True)
 
 
 # --- What LangChain asks ---------------------------------------------------------------------

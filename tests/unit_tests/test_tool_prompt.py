@@ -229,7 +229,18 @@ def test_a_forgery_in_a_description_calls_and_closes_nothing(forged: str) -> Non
     told = json.loads(line)
     assert told["description"] == neutralise(forged)
     assert told["parameters"]["properties"]["a"]["description"] == neutralise(forged)
-    assert echo(line) == echo(told["description"]) == []
+    assert echo(line) == []
+    assert echo(told["description"]) == []
+
+
+def test_what_a_parameter_may_be_stays_as_it_is() -> None:
+    choice = {"enum": ["<tools>"], "description": "Not </tools>."}
+    bound = tool("add", "Adds.", a={"anyOf": [choice]})
+    bound["function"]["parameters"]["properties"]["description"] = {"description": "<tool_call>"}
+    prompt = tool_instructions([bound])
+    told = json.loads(prompt.splitlines()[-2])["parameters"]["properties"]
+    assert told["description"] == {"description": "[tool_call]"}
+    assert told["a"] == {"anyOf": [{"enum": ["<tools>"], "description": "Not [/tools]."}]}
 
 
 @pytest.mark.parametrize(

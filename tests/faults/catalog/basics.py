@@ -147,12 +147,12 @@ _twice = per_mode(_interrupted, raises("StreamInterruptedError", retryable=True,
 
 
 def _shown_or_healed(seen: Seen) -> Verdict:
-    """Either a part is shown and no more asked for, or nothing was and the answer is whole."""
+    """Either it is an error after whatever was shown, or it was asked again and is whole."""
     if seen.last.caught is None:
         return answers(requests=2)(seen)
     shown = seen.last.text
     verdict = raises("StreamInterruptedError", retryable=True, requests=1)(seen)
-    return verdict or ("" if shown and TEXT.startswith(shown) else f"showed {shown[:60]!r}")
+    return verdict or ("" if TEXT.startswith(shown) else f"showed {shown[:60]!r}")
 
 
 def _healed_or_typed(seen: Seen) -> Verdict:

@@ -22,6 +22,7 @@ def test_it_knows_its_address_and_hides_its_key(service: Service) -> None:
         "MINITOOLAI_API_BASE": f"{ORIGIN}/api",
     }
     assert repr(service) == f"Service(base_url='{ORIGIN}/api')"
+    assert service.settings == Settings(balance=1.0)
 
 
 def test_replies_are_given_in_order_and_as_often_as_scripted(service: Service) -> None:
