@@ -249,6 +249,19 @@ def test_callbacks_see_every_piece_of_a_stream(service: FakeService, way: str) -
     assert seen.seen == ["Hel", "lo", ""]
 
 
+@pytest.mark.parametrize("way", ["stream", "astream"])
+async def test_a_model_told_not_to_stream_gives_one_whole_message(
+    service: FakeService, way: str
+) -> None:
+    service.reply("Hel", "lo")
+    model = make(streaming=False)
+    if way == "stream":
+        found: list[Any] = list(model.stream("Hi"))
+    else:
+        found = [each async for each in model.astream("Hi")]
+    assert [each.content for each in found] == ["Hello"]
+
+
 @pytest.mark.parametrize("way", ["ainvoke", "astream"])
 async def test_async_callbacks_see_every_piece_of_a_stream(service: FakeService, way: str) -> None:
     service.reply("Hel", "lo")
