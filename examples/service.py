@@ -62,6 +62,9 @@ def run(name: str, job: Callable[[dict[str, Any]], None], needs: Needs) -> int:
     except (MiniToolAIError, ExampleError, ImportError) as error:
         print(f"\n{name}: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever reads the output, `head` for one, has enough
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for exit
+        return 0
     except KeyboardInterrupt:
         print(f"\n{name}: stopped", file=sys.stderr)
         return 130

@@ -21,6 +21,7 @@ from langchain_minitoolai._parameters import Parameters, ToolCalling, stop_seque
 from langchain_minitoolai._profiles import profile_of
 from langchain_minitoolai._tokens import count_request, count_text
 from langchain_minitoolai._version import __version__
+from langchain_minitoolai.errors import InvalidInputError
 
 
 class ChatFields(Connection, BaseChatModel):
@@ -135,6 +136,20 @@ class ChatFields(Connection, BaseChatModel):
     @override
     def _resolve_model_profile(self) -> ModelProfile | None:
         return profile_of(self.model)
+
+    @override
+    def get_token_ids(self, text: str) -> list[int]:
+        """Give a text's tokens, by `custom_get_token_ids`.
+
+        Raises:
+            InvalidInputError: If there is no `custom_get_token_ids`: the package has no tokenizer.
+        """
+        if self.custom_get_token_ids is None:
+            raise InvalidInputError(
+                "get_token_ids needs a tokenizer: pass custom_get_token_ids=…; "
+                "get_num_tokens estimates without one"
+            )
+        return self.custom_get_token_ids(text)
 
     @override
     def get_num_tokens(self, text: str) -> int:

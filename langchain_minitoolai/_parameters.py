@@ -23,6 +23,7 @@ _PASSED: Final = ("stream", "stream_usage")  # core's own; every answer streams,
 
 UNDESCRIBED: Final = (ValueError, TypeError, NameError, PydanticUserError)
 """What core and pydantic raise where they find no schema."""
+_MODELS_OWN: Final = ("timeout", "total_timeout", "max_retries")
 
 _warned: set[str] = set()
 
@@ -76,6 +77,8 @@ class Parameters:
             name = _ALIASES.get(name, name)  # noqa: PLW2901 - the same parameter
             if name in known:
                 known[name] = value
+            elif name in _MODELS_OWN:
+                raise InvalidInputError(f"{name} belongs to the model: ChatMiniToolAI({name}=…)")
             elif name not in _PASSED:
                 allowed = ", ".join(known)
                 raise InvalidInputError(

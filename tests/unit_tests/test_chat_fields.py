@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from langchain_minitoolai import ChatMiniToolAI, __version__, _chat_fields, _parameters, contract
 from langchain_minitoolai._usage import image_tokens
-from langchain_minitoolai.errors import MissingAPIKeyError
+from langchain_minitoolai.errors import InvalidInputError, MissingAPIKeyError
 from tests.unit_tests.fake_service import make
 
 SECRETS = ("sk-very-secret", "header-secret", "proxy-secret")
@@ -315,3 +315,9 @@ def test_a_copy_with_a_change_leaves_the_original_alone() -> None:
     model = make()
     assert model.model_copy(update={"model": "gpt-4o"}).model == "gpt-4o"
     assert model.model == "gpt-4o-mini"
+
+
+def test_token_ids_need_a_tokenizer_of_one_s_own() -> None:
+    assert make(custom_get_token_ids=lambda text: [len(text)]).get_token_ids("abc") == [3]
+    with pytest.raises(InvalidInputError, match="custom_get_token_ids"):
+        make().get_token_ids("abc")

@@ -393,3 +393,9 @@ def test_a_schema_in_any_form_becomes_openai_s(wanted: Any) -> None:
 def test_a_form_that_is_none_is_refused(wanted: Any) -> None:
     told = refusal(lambda: response_format(wanted))
     assert told.startswith(f"response_format is {wanted!r}; allowed: a schema, or OpenAI's")
+
+
+@pytest.mark.parametrize("name", ["timeout", "total_timeout", "max_retries"])
+def test_what_belongs_to_the_model_is_not_taken_by_a_call(name: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"{name} belongs to the model"):
+        Parameters("gpt-4o").replace({name: 1})
