@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import ToolRetryMiddleware
+from langchain_classic.storage import LocalFileStore
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.prompts import PromptTemplate
@@ -136,6 +137,15 @@ def test_under_a_retry_middleware_a_lost_answer_is_charged_once(
     )
     state = agent_with(tool, retry).invoke(ASKED)
     assert state["messages"][-1].content == "Here it is."
+    assert len(quick.charges) == 1
+
+
+def test_a_store_of_files_keeps_the_job_for_another_tool(
+    quick: sandbox.Service, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        tool = tool_for(quick, job_store=LocalFileStore(tmp_path))
+        assert tool.invoke(CALL).status == "success"
     assert len(quick.charges) == 1
 
 
