@@ -1,44 +1,48 @@
 #!/bin/sh
-# Run the tests in two processes side by side: much of their time is waiting.
+# Run the tests in three processes side by side: much of their time is waiting.
 #
 #   scripts/test.sh PYTHON [--no-cov]
 #
-# With coverage, the branches of both are put together and must be all there are.
+# With coverage, the branches of all are put together and must be all there are.
 set -u
 python=$1
 cover=${2:-}
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
-waiting='tests/integration_tests/test_faults.py tests/integration_tests/test_image_tool.py
-tests/integration_tests/test_image_downloads.py tests/integration_tests/test_docs.py'
+folder=tests/integration_tests
+faults="$folder/test_faults.py"
+pictures="$folder/test_image_tool.py $folder/test_docs.py $folder/test_examples.py"
 
 play() { # name arguments...
   name=$1
   shift
   if [ "$cover" = --no-cov ]; then
-    "$python" -m pytest -q --no-cov "$@" > "$logs/$name" 2>&1
+    "$python" -m pytest -q --no-cov "$@" > "$logs/$name.txt" 2>&1
   else
     COVERAGE_FILE="$logs/coverage.$name" \
-      "$python" -m pytest -q --cov --cov-report= --cov-fail-under=0 "$@" > "$logs/$name" 2>&1
+      "$python" -m pytest -q --cov --cov-report= --cov-fail-under=0 "$@" > "$logs/$name.txt" 2>&1
   fi
 }
 
-there=''
-skipped=''
-for file in $waiting; do
-  if [ -e "$file" ]; then there="$there $file"; skipped="$skipped --ignore=$file"; fi
+rest=''
+for file in $faults $pictures; do
+  rest="$rest --ignore=$file"
 done
 
 # shellcheck disable=SC2086 # lists of words
-play waiting $there &
-side=$!
+play faults $faults &
+first=$!
 # shellcheck disable=SC2086
-play other $skipped
+play pictures $pictures &
+second=$!
+# shellcheck disable=SC2086
+play rest $rest
 status=$?
-wait "$side" || status=$?
+wait "$first" || status=$?
+wait "$second" || status=$?
 
-cat "$logs/waiting" "$logs/other"
+cat "$logs/faults.txt" "$logs/pictures.txt" "$logs/rest.txt"
 [ "$status" = 0 ] || exit "$status"
 [ "$cover" != --no-cov ] || exit 0
-"$python" -m coverage combine -q --data-file="$logs/all" "$logs"/coverage.*
-exec "$python" -m coverage report --data-file="$logs/all"
+"$python" -m coverage combine -q --data-file="$logs/coverage" "$logs"
+"$python" -m coverage report --data-file="$logs/coverage"
