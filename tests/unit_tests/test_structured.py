@@ -80,9 +80,9 @@ def sum_of(chunks: list[Any]) -> Any:
 
 
 def plain(parsed: Any) -> Any:
-    if isinstance(parsed, BaseModelV1):
-        return parsed.dict()
-    return parsed.model_dump() if isinstance(parsed, BaseModel) else parsed
+    if isinstance(parsed, BaseModel):
+        return parsed.model_dump()
+    return parsed.dict() if isinstance(parsed, BaseModelV1) else parsed
 
 
 @pytest.mark.parametrize("way", WAYS)
