@@ -1,9 +1,10 @@
 """The shell that acts in the running event loop: the other one's twin, with `await`."""
 
 import asyncio
+import contextlib
 import time
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import httpx
 
@@ -11,6 +12,7 @@ from langchain_minitoolai import errors
 from langchain_minitoolai._aiohttp import lend
 from langchain_minitoolai._answers import Answer, Piece
 from langchain_minitoolai._async_answer import AsyncOpenAnswer, forgive, settle
+from langchain_minitoolai._body import ablocks
 from langchain_minitoolai._budget import Budget
 from langchain_minitoolai._client import DRAIN
 from langchain_minitoolai._endpoint import Endpoint
@@ -114,8 +116,11 @@ class AsyncClient(Endpoint):
         started = False
         failure: errors.MiniToolAIError | None = None
         try:
-            async with asyncio.timeout(budget.left()) as timeout:
-                async for raw in _stream(response):
+            async with (
+                asyncio.timeout(budget.left()) as timeout,
+                contextlib.aclosing(ablocks(response)) as blocks,
+            ):
+                async for raw in blocks:
                     some = intake.feed(raw)
                     if opened is None:
                         pieces += some
@@ -136,11 +141,6 @@ class AsyncClient(Endpoint):
         return self.reply(response, answer=Answer(pieces, intake.reader))
 
 
-def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
-    # What iterating the response adds, decoding and counting, is done elsewhere or not needed.
-    return cast("httpx.AsyncByteStream", response.stream)
-
-
 def _extend(timeout: asyncio.Timeout, then: float) -> None:
     when = timeout.when()
     # Moving a timer costs as much as reading a block: a little too early will do.
@@ -152,8 +152,11 @@ async def _abody(response: httpx.Response, budget: Budget) -> bytes:
     intake = BodyIntake(response.status_code, response.headers)
     failure = None
     try:
-        async with asyncio.timeout(budget.left()):
-            async for raw in _stream(response):
+        async with (
+            asyncio.timeout(budget.left()),
+            contextlib.aclosing(ablocks(response)) as blocks,
+        ):
+            async for raw in blocks:
                 intake.feed(raw)
                 if intake.full:
                     break

@@ -4,12 +4,13 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import httpx
 
 from langchain_minitoolai import errors
 from langchain_minitoolai._answers import Answer, Piece
+from langchain_minitoolai._body import blocks
 from langchain_minitoolai._budget import Budget
 from langchain_minitoolai._endpoint import Endpoint
 from langchain_minitoolai._intake import AnswerIntake, BodyIntake
@@ -81,16 +82,11 @@ class Client(Endpoint):
         return self.reply(response, answer=Answer(pieces, opened.reader))
 
 
-def _stream(response: httpx.Response) -> httpx.SyncByteStream:
-    # What iterating the response adds, decoding and counting, is done elsewhere or not needed.
-    return cast("httpx.SyncByteStream", response.stream)
-
-
 def _body(response: httpx.Response, budget: Budget) -> bytes:
     intake = BodyIntake(response.status_code, response.headers)
     failure = None
     try:
-        for raw in _stream(response):
+        for raw in blocks(response, budget):
             intake.feed(raw)
             if intake.full:
                 break
@@ -141,6 +137,6 @@ class OpenAnswer:
 
     def _blocks(self) -> Iterator[bytes]:
         try:
-            yield from _stream(self._response)
+            yield from blocks(self._response, self._budget)
         except WIRE_FAILURES as caught:
             self._failure = failure_of(caught, self._budget, answering=True)

@@ -12,10 +12,14 @@ import httpx
 from langchain_minitoolai import errors
 from langchain_minitoolai._aiohttp import aiohttp_failures, make_aiohttp_client
 from langchain_minitoolai._budget import Budget
+from langchain_minitoolai._seam import Seam
 from langchain_minitoolai._sockets import SocketBackend
 
 _SLACK: Final = 0.02
 """Seconds by which a read's time limit may be off: moving it costs a system call."""
+
+_MOST: Final = 64 * 1024
+"""The most bytes that one read of a body gives."""
 
 WIRE_FAILURES: Final = (httpx.TransportError, OSError)
 """What a request can die of; the built-in `TimeoutError` is an `OSError`."""
@@ -156,20 +160,33 @@ class _Stream:
         self._inner = inner
         self._tls = tls
         # With TLS in TLS the socket is not where the bytes come from.
-        self._socket = inner.get_extra_info("socket") if tls <= 1 else None
+        self._socket: Any = inner.get_extra_info("socket") if tls <= 1 else None
         self._seconds: float | None = None  # the socket's limit, where it is known
+        self.seam = Seam()
 
     def read(self, max_bytes: int, timeout: Any = None) -> Any:
-        left = timeout.left() if timeout else None  # a SOCKS handshake has none
-        if self._socket is None or left is None:
+        if not timeout:  # a SOCKS handshake has none
+            return self._inner.read(max_bytes, None)
+        left = timeout.left()
+        if self._socket is None:
             return self._inner.read(max_bytes, left)
+        return self.seam.cut(self.seam.take() or self._receive(max_bytes, left))
+
+    def read_body(self, budget: Budget) -> bytes:
+        """Give the next bytes of a body that `seam` kept apart."""
+        return self.seam.take() or self._receive(_MOST, budget.left())
+
+    def _receive(self, max_bytes: int, left: float) -> bytes:
         if self._seconds is None or not -_SLACK < left - self._seconds < _SLACK:
             self._socket.settimeout(left)
             self._seconds = left
-        return self._socket.recv(max_bytes)
+        received: bytes = self._socket.recv(max_bytes)
+        return received
 
     def write(self, buffer: bytes, timeout: Any = None) -> Any:
         self._seconds = None
+        if timeout:
+            self.seam.begin()
         return self._inner.write(buffer, timeout.left() if timeout else None)
 
     def start_tls(self, ssl_context: Any, server_hostname: Any = None, timeout: Any = None) -> Any:
@@ -181,6 +198,8 @@ class _Stream:
         self._inner.close()
 
     def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable" and self.seam.held:
+            return True  # of an idle connection: something came that nobody asked for
         return self._inner.get_extra_info(info)
 
 

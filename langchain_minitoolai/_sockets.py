@@ -9,6 +9,8 @@ import asyncio
 import select
 from typing import Any, Final, cast
 
+from langchain_minitoolai._seam import Seam
+
 _HIGH: Final = 256 * 1024
 """Bytes not yet read above which the network is told to wait."""
 
@@ -25,6 +27,7 @@ class SocketStream(asyncio.Protocol):
         self._paused = False
         self._full = False
         self._waiter: asyncio.Future[None] | None = None
+        self.seam = Seam()
 
     # --- What asyncio tells ---------------------------------------------------------
 
@@ -76,6 +79,14 @@ class SocketStream(asyncio.Protocol):
         Raises:
             OSError: If the connection broke, once all that arrived was read.
         """
+        data = self.seam.take() or await self._next(max_bytes)
+        return self.seam.cut(data) if timeout else data  # a SOCKS handshake has none
+
+    async def read_body(self) -> bytes:
+        """Give the next bytes of a body that `seam` kept apart; see `read`."""
+        return self.seam.take() or await self._next(_HIGH)
+
+    async def _next(self, max_bytes: int) -> bytes:
         while not self._arrived:
             if isinstance(self._failure, OSError):
                 raise self._failure
@@ -91,6 +102,8 @@ class SocketStream(asyncio.Protocol):
 
     async def write(self, buffer: bytes, timeout: Any = None) -> None:
         """Send; where nobody takes it any more, what they said before can still be read."""
+        if timeout:
+            self.seam.begin()
         if not self._transport.is_closing():
             self._transport.write(buffer)
         while self._full and not self._ended:
@@ -122,7 +135,7 @@ class SocketStream(asyncio.Protocol):
         """Answer what httpcore asks of a connection."""
         if info == "is_readable":
             # Of an idle connection: the server has closed it.
-            return self._ended or bool(self._arrived) or self._is_readable()
+            return self._ended or bool(self._arrived or self.seam.held) or self._is_readable()
         names = {"client_addr": "sockname", "server_addr": "peername"}
         return self._transport.get_extra_info(names.get(info, info))
 

@@ -15,6 +15,7 @@ from langchain_minitoolai._budget import Budget
 from langchain_minitoolai._network import (
     WIRE_FAILURES,
     Route,
+    _Stream,
     failure_of,
     make_async_client,
     make_client,
@@ -256,6 +257,21 @@ def test_with_tls_inside_tls_the_bytes_do_not_come_from_the_socket(clock: Clock)
     assert [name for name, _ in wire.times if name == "tls"] == ["tls", "tls"]
     assert len(wire.socket.limits) == 1
     assert len([left for name, left in wire.times if name == "read" and left]) == 1
+
+
+def test_a_handshake_without_a_budget_has_no_limit_and_is_not_cut(clock: Clock) -> None:
+    wire = SocketWire(clock, b"\x05\x00\n\nrest")
+    stream = _Stream(wire)
+    stream.write(b"\x05\x01\x00")
+    assert stream.read(99) == b"\x05\x00\n\nrest"
+    assert wire.times == [("write", None), ("read", None)]
+
+
+def test_a_connection_with_bytes_that_nobody_asked_for_can_be_read(clock: Clock) -> None:
+    stream = _Stream(SocketWire(clock))
+    assert not stream.get_extra_info("is_readable")
+    stream.seam.hand_back(b"HTTP/1.1 200 OK")
+    assert stream.get_extra_info("is_readable")
 
 
 def test_headers_that_drip_are_cut_off_when_the_time_is_up(clock: Clock) -> None:

@@ -12,6 +12,7 @@ from tests.faults.fault import (
     answers_or_raises,
     both,
     bounded,
+    connections,
     raises,
 )
 from tests.faults.server import Exchange, Script
@@ -59,6 +60,27 @@ def _bytewise(exchange: Exchange) -> None:
     exchange.send(*[chunked(bytes([byte])) for byte in _WHOLE], LAST)
 
 
+def _adorned(exchange: Exchange) -> None:
+    """Send chunks with extensions, and trailers after the last one."""
+    exchange.send(head(headers=CHUNKED))
+    exchange.send(*[b"%X;of=it\r\n%s\r\n" % (len(one), one) for one in answer()])
+    exchange.send(b"0\r\nServer-Timing: all;dur=3\r\n\r\n")
+
+
+def _shredded(exchange: Exchange) -> None:
+    """Cut everything, the head and the chunks' sizes too, into packets of seven bytes."""
+    raw = head(headers=CHUNKED) + b"".join(map(chunked, answer())) + LAST
+    for at in range(0, len(raw), 7):
+        exchange.send(raw[at : at + 7])
+        exchange.pause(0.0005)
+
+
+def _excessive(exchange: Exchange) -> None:
+    """Send more than the answer: what looks like another one."""
+    exchange.send(head(headers=CHUNKED), *map(chunked, answer()))
+    exchange.send(LAST + head("200 OK", headers={"Content-Length": "0"}))
+
+
 _DECORATED = [
     b": a comment\n\n",
     b"id: 7\nfoo: bar\nbaz\n" + answer()[0],
@@ -102,6 +124,29 @@ FRAMING = (
         "a packet may be one byte, inside a character too",
         scripts=(_bytewise,),
         expect=answers(),
+    ),
+    Fault(
+        "framing",
+        "chunk extensions and trailers",
+        "what HTTP lets a chunk say besides its size is passed over",
+        scripts=(_adorned,),
+        expect=both(answers(requests=2), connections(1)),
+        calls=2,
+    ),
+    Fault(
+        "framing",
+        "packets of seven bytes",
+        "a packet may end anywhere, in the head and in a chunk's size too",
+        scripts=(_shredded,),
+        expect=answers(),
+    ),
+    Fault(
+        "framing",
+        "bytes beyond the end",
+        "what nobody asked for is never taken for the next answer",
+        scripts=(_excessive,),
+        expect=answers(requests=2),
+        calls=2,
     ),
     Fault(
         "framing",

@@ -1,0 +1,63 @@
+"""An answer's body, block by block: read from its connection itself where that can be done.
+
+httpcore and h11 take a body apart and check it anew at each of six levels. Where it comes in
+chunks, which is how a stream comes, the connection's own bytes go straight to `ChunkedBody`;
+h11 is handed the body's end, so that it knows that the connection is free again.
+"""
+
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any, cast
+
+import httpx
+
+from langchain_minitoolai._budget import Budget
+from langchain_minitoolai._chunked import LAST, ChunkedBody
+
+
+def blocks(response: httpx.Response, budget: Budget) -> Iterator[bytes]:
+    """Give the body as it comes.
+
+    Raises:
+        OSError: If it breaks off; `TimeoutError` if the budget is used up.
+        httpx.TransportError: The same, where httpx reads it.
+    """
+    wire, frame = _wire(response), ChunkedBody()
+    if wire is not None:
+        while not frame.done:
+            data = wire.read_body(budget)
+            if not data:
+                frame.end()
+            if block := frame.feed(data):
+                yield block
+                frame.check()
+        wire.seam.hand_back(LAST)
+    yield from cast("httpx.SyncByteStream", response.stream)
+    if wire is not None:
+        wire.seam.hand_back(frame.excess)
+
+
+async def ablocks(response: httpx.Response) -> AsyncGenerator[bytes]:
+    """Give the body as it comes; whoever reads it watches the time. See `blocks`."""
+    wire, frame = _wire(response), ChunkedBody()
+    if wire is not None:
+        while not frame.done:
+            data = await wire.read_body()
+            if not data:
+                frame.end()
+            if block := frame.feed(data):
+                yield block
+                frame.check()
+        wire.seam.hand_back(LAST)
+    async for block in cast("httpx.AsyncByteStream", response.stream):
+        yield block
+    if wire is not None:
+        wire.seam.hand_back(frame.excess)
+
+
+def _wire(response: httpx.Response) -> Any:
+    """Give the connection if the body can be read from it; `None` if httpx has to."""
+    wire: Any = response.extensions.get("network_stream")
+    if getattr(wire, "seam", None) is None or not wire.seam.clean:
+        return None
+    coding = response.headers.get("transfer-encoding", "").strip().lower()
+    return wire if coding == "chunked" and response.http_version == "HTTP/1.1" else None
