@@ -14,6 +14,7 @@ Piece: TypeAlias = str | list[dict[str, Any]]
 
 _INFO: Final = ("id", "model", "system_fingerprint", "service_tier")
 _BLANK: Final = b"\xef\xbb\xbf \t\r\n"  # a BOM and white space
+_NEXT: Final = b"\n\n"
 _FIELDS: Final = (b":", b"data", b"event", b"id", b"retry")
 
 
@@ -74,6 +75,30 @@ class AnswerReader:
         self.check()
         if self.done:
             return []
+        pieces, rest = self._texts(block)
+        if not pieces:
+            return self._feed(rest)
+        return self._both(pieces, rest) if rest else pieces
+
+    def _both(self, pieces: list[Piece], rest: bytes) -> list[Piece]:
+        """Add the pieces of what comes next; what is wrong with it is raised after them."""
+        try:
+            return pieces + self.feed(rest)
+        except errors.MiniToolAIError as failure:
+            if not pieces:
+                raise
+            self._failure = failure
+        return pieces
+
+    def _texts(self, block: bytes) -> tuple[list[Piece], bytes]:
+        """Read the events at the block's beginning that are like an earlier one."""
+        if not self._decoder.between:
+            return [], block
+        texts, rest = self._frame.texts(block)
+        self.events += len(texts)
+        return [text for text in texts if text], rest
+
+    def _feed(self, block: bytes) -> list[Piece]:
         if self._document is not None:
             self._document += block
             self._check_document(self._document)
@@ -84,12 +109,17 @@ class AnswerReader:
                 self._document = bytearray(before + block)
                 self._check_document(self._document)
                 return []
+            first = block.find(_NEXT) + len(_NEXT) if block.startswith(b"data: ") else 0
+            if len(_NEXT) < first < len(block):  # the others are most often like it
+                return self._both(self._read(self._decode(block[:first])), block[first:])
+        return self._read(self._decode(block))
+
+    def _decode(self, block: bytes) -> list[Event]:
         try:
-            events = self._decoder.feed(block)
+            return self._decoder.feed(block)
         except EventTooLargeError as error:
             message = f"the service sent {error}"
             raise errors.InvalidResponseError(message, status_code=200) from None
-        return self._read(events)
 
     def end(self) -> list[Piece]:
         """Take the end of the body.
@@ -149,17 +179,15 @@ class AnswerReader:
 
     def _read_events(self, events: list[Event], pieces: list[Piece]) -> None:
         for data, name in events:
-            self.events += 1
-            text = self._frame.read(data) if name != b"error" else None
-            if text is not None:
-                if text:
-                    pieces.append(text)
-            elif data.strip() == DONE:
-                self.events -= 1
+            text = self._frame.text(data) if name != b"error" else None
+            if text is None and data.strip() == DONE:
                 self.done = True
                 break
-            else:
+            self.events += 1
+            if text is None:
                 self._read_whole(data, name, pieces)
+            elif text:
+                pieces.append(text)
 
     def _read_whole(self, data: bytes, name: bytes, pieces: list[Piece]) -> None:
         chunk = self._parse(data)

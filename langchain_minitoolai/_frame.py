@@ -1,4 +1,4 @@
-"""A short cut for events that differ from the last one in nothing but their text.
+"""A short cut for events that differ from an earlier one in nothing but their text.
 
 A stream repeats the same JSON around each piece of text. Where the bytes before and after are
 the same as in an event that was read whole, the one string between them is all there is to
@@ -12,7 +12,6 @@ from pydantic_core import from_json
 
 _KEY: Final = b'"content":'
 _STRING: Final = re.compile(rb'\s*"(?:[^"\\]|\\.)*"', re.DOTALL)
-_EMPTY: Final = 2  # bytes of an empty JSON string
 
 
 class ContentFrame:
@@ -22,9 +21,11 @@ class ContentFrame:
         """Start without a frame."""
         self._before = b""
         self._after = b""
-        self._length = 0
+        self._opening = b""
+        self._closing = b""
+        self._between = b""
 
-    def read(self, data: bytes) -> str | None:
+    def text(self, data: bytes) -> str | None:
         """Give an event's text.
 
         Args:
@@ -34,11 +35,34 @@ class ContentFrame:
             Its text; `None` if it has to be read whole.
         """
         before, after = self._before, self._after
-        if not before or len(data) < self._length:
-            return None
-        if not (data.startswith(before) and data.endswith(after)):
+        if not before or not (data.startswith(before) and data.endswith(after)):
             return None
         return _text(data[len(before) : len(data) - len(after)])
+
+    def texts(self, block: bytes) -> tuple[list[str], bytes]:
+        """Give the texts of the events that a block begins with.
+
+        Args:
+            block: Bytes of the stream, from the beginning of an event on.
+
+        Returns:
+            Their texts, none if the first has to be read whole, and the rest of the block.
+        """
+        opening = self._opening
+        if not opening or not block.startswith(opening):
+            return [], block
+        end = block.rfind(self._closing, len(opening))
+        if end < 0:
+            return [], block
+        strings = block[len(opening) : end].split(self._between)
+        if len(strings) == 1:
+            text = _text(strings[0])
+            return ([], block) if text is None else ([text], block[end + len(self._closing) :])
+        # A line end can't stand inside a JSON string: so what is joined can't run together.
+        texts = _list(b"[" + b"\n,\n".join(strings) + b"]")
+        if len(texts) != len(strings):
+            return [], block
+        return texts, block[end + len(self._closing) :]
 
     def learn(self, data: bytes, text: str) -> None:
         """Take the bytes around the text of an event that was read whole.
@@ -48,17 +72,28 @@ class ContentFrame:
             text: What was read as its text; nothing is learnt if that stands nowhere in it, or
                 if it is not clear where.
         """
-        self._before = b""
+        self._before = self._opening = b""
         start = data.find(_KEY) + len(_KEY)
         found = _STRING.match(data, start) if data.count(_KEY) == 1 else None
-        if found and _text(found[0]) == text:
+        if found and b"\n" not in data and _text(found[0]) == text:
             self._before, self._after = data[:start], data[found.end() :]
-            self._length = len(self._before) + len(self._after) + _EMPTY
+            self._opening, self._closing = b"data: " + self._before, self._after + b"\n\n"
+            self._between = self._closing + self._opening
 
 
 def _text(raw: bytes) -> str | None:
+    """Read one text; nothing if it is anything else."""
     try:
         text = from_json(raw)
     except ValueError:
         return None
-    return text if isinstance(text, str) else None
+    return text if type(text) is str else None
+
+
+def _list(raw: bytes) -> list[str]:
+    """Read a list of texts; nothing if it is anything else."""
+    try:
+        texts: list[str] = from_json(raw)
+    except ValueError:
+        return []
+    return texts if {str}.issuperset(map(type, texts)) else []

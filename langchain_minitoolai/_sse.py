@@ -32,6 +32,9 @@ class EventDecoder:
     """A state machine that is fed bytes, cut anywhere, and gives the events they complete.
 
     `id` and `retry` matter to a client that reconnects; this one never does.
+
+    Attributes:
+        between: Nothing of the next event was seen: it is most often whole.
     """
 
     def __init__(self, limit: int = MAX_EVENT) -> None:
@@ -47,7 +50,7 @@ class EventDecoder:
         self._data: list[bytes] = []
         self._size = 0
         self._name = b""
-        self._usual = False  # between two events, where the next is most often whole
+        self.between = False
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Take the next bytes.
@@ -61,11 +64,13 @@ class EventDecoder:
         Raises:
             EventTooLargeError: If an event outgrows the limit.
         """
-        if self._usual and (events := _whole_events(chunk, self._limit)):
+        if self._head == b"" and chunk[:1] == b"d":
+            self._head, self.between = None, True  # no BOM
+        if self.between and (events := _whole_events(chunk, self._limit)):
             return events
         events = self._feed(chunk)
-        self._usual = not (self._tail or self._data or self._name or self._after_cr)
-        self._usual = self._usual and self._head is None
+        self.between = not (self._tail or self._data or self._name or self._after_cr)
+        self.between = self.between and self._head is None
         return events
 
     def _feed(self, chunk: bytes) -> list[Event]:
