@@ -1,12 +1,13 @@
 """Async clients over aiohttp's connections, which know nothing of budgets."""
 
 from contextvars import ContextVar
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import httpx
 
 from langchain_minitoolai._budget import Budget
+from langchain_minitoolai._cookieless import Cookieless
 
 _BUDGET: Final[ContextVar[Budget]] = ContextVar("_BUDGET")
 """The budget of the exchange that the running task makes."""
@@ -19,15 +20,20 @@ def make_aiohttp_client(options: dict[str, Any], *, keep: int) -> httpx.AsyncCli
         options: What httpx's own client takes.
         keep: The most idle connections to keep; here any number, or none.
     """
-    from httpx_aiohttp import HttpxAiohttpClient  # noqa: PLC0415 - an extra
-
-    # No limit is 0 there; and a connection is kept by time, not by number.
-    limits = httpx.Limits(max_connections=0, keepalive_expiry=5.0 if keep else 0.0)
-    client: httpx.AsyncClient = HttpxAiohttpClient(**{**options, "limits": limits})
+    # A connection is kept by time there, not by number.
+    limits = httpx.Limits(max_connections=None, keepalive_expiry=5.0 if keep else 0.0)
+    client: httpx.AsyncClient = _client_class()(**{**options, "limits": limits})
     for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001
         if isinstance(transport, httpx.AsyncBaseTransport):
             transport.client = partial(_session, transport)  # type: ignore[attr-defined]
     return client
+
+
+@lru_cache(maxsize=1)
+def _client_class() -> type[httpx.AsyncClient]:
+    from httpx_aiohttp import HttpxAiohttpClient  # noqa: PLC0415 - an extra
+
+    return type("CookielessAiohttpClient", (Cookieless, HttpxAiohttpClient), {})
 
 
 def lend(request: httpx.Request, budget: Budget) -> None:
@@ -46,17 +52,42 @@ def aiohttp_failures() -> tuple[type[Exception], ...]:
 
 def _session(transport: Any) -> Any:
     """Make the session that a transport asks for at its first request."""
-    from aiohttp import TraceConfig  # noqa: PLC0415 - an extra
+    from aiohttp import (  # noqa: PLC0415 - an extra
+        ClientSession,
+        DummyCookieJar,
+        TraceConfig,
+    )
 
-    transport.client = None  # or it would ask here again
-    session = transport.get_client()
     trace = TraceConfig()
     trace.on_connection_create_start.append(_connecting)
     trace.on_connection_create_end.append(_connected)
     trace.on_request_end.append(_answering)
-    trace.freeze()
-    session.trace_configs.append(trace)
-    return session
+    connector = _connector_class()(
+        limit=0, keepalive_timeout=transport.limits.keepalive_expiry, ssl=transport.ssl_context
+    )
+    return ClientSession(
+        connector=connector, cookie_jar=DummyCookieJar(), trace_configs=[trace], trust_env=False
+    )
+
+
+@lru_cache(maxsize=1)
+def _connector_class() -> type[Any]:
+    from aiohttp import TCPConnector  # noqa: PLC0415 - an extra
+
+    class Connector(TCPConnector):
+        """Gives no connection on which something came that nobody asked for.
+
+        aiohttp would take it for the next answer.
+        """
+
+        async def connect(self, *request: Any, **options: Any) -> Any:
+            connection: Any = await super().connect(*request, **options)
+            while connection.protocol.should_close and not _BUDGET.get().fresh:
+                connection.close()
+                connection = await super().connect(*request, **options)
+            return connection
+
+    return Connector
 
 
 async def _connecting(*_: Any) -> None:

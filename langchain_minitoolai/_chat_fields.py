@@ -17,7 +17,14 @@ from langchain_minitoolai._chat_request import chat_request
 from langchain_minitoolai._chunk_forms import PROVIDER
 from langchain_minitoolai._connection import Connection
 from langchain_minitoolai._network import Route
-from langchain_minitoolai._parameters import Parameters, ToolCalling, stop_sequences
+from langchain_minitoolai._parameters import (
+    Parameters,
+    ToolCalling,
+    check_max_tokens,
+    check_model,
+    check_temperature,
+    stop_sequences,
+)
 from langchain_minitoolai._profiles import profile_of
 from langchain_minitoolai._tokens import count_request, count_text
 from langchain_minitoolai._version import __version__
@@ -66,8 +73,10 @@ class ChatFields(Connection, BaseChatModel):
 
     @model_validator(mode="after")
     def _check_parameters(self) -> Self:
+        check_model(self.model)
+        check_temperature(self.temperature)
+        check_max_tokens(self.max_tokens)
         stop_sequences(self.stop)
-        self._parameters({})
         return self
 
     @field_validator("async_transport")
@@ -135,7 +144,8 @@ class ChatFields(Connection, BaseChatModel):
 
     @override
     def _resolve_model_profile(self) -> ModelProfile | None:
-        return profile_of(self.model)
+        profile = profile_of(self.model)
+        return profile and profile.copy()
 
     @override
     def get_token_ids(self, text: str) -> list[int]:

@@ -3,7 +3,6 @@
 import ssl
 from collections.abc import Callable
 from functools import lru_cache
-from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -12,6 +11,7 @@ import httpx
 from langchain_minitoolai import errors
 from langchain_minitoolai._aiohttp import aiohttp_failures, make_aiohttp_client
 from langchain_minitoolai._budget import Budget
+from langchain_minitoolai._cookieless import CookielessAsyncClient, CookielessClient
 from langchain_minitoolai._seam import Seam
 from langchain_minitoolai._sockets import SocketBackend
 
@@ -49,14 +49,14 @@ def make_client(route: Route, *, keep: int) -> httpx.Client:
         route: How to connect.
         keep: The most idle connections to keep.
     """
-    return _take_over(httpx.Client(**_options(route, keep)), _Backend)
+    return _take_over(CookielessClient(**_options(route, keep)), _Backend)
 
 
 def make_async_client(route: Route, *, keep: int) -> httpx.AsyncClient:
     """Make an async client; see `make_client`."""
     if route.aiohttp:
         return make_aiohttp_client(_options(route, keep), keep=keep)
-    return _take_over(httpx.AsyncClient(**_options(route, keep)), lambda _: SocketBackend())
+    return _take_over(CookielessAsyncClient(**_options(route, keep)), lambda _: SocketBackend())
 
 
 @lru_cache(maxsize=8)
@@ -120,22 +120,11 @@ _UNSENT: Final = (
 )
 
 
-class _NoCookies(CookieJar):
-    """Keeps none and sends none: cookies would tie one user's call to another's."""
-
-    def add_cookie_header(self, request: Any) -> None:
-        """Send none."""
-
-    def extract_cookies(self, response: Any, request: Any) -> None:
-        """Keep none."""
-
-
 def _options(route: Route, keep: int) -> dict[str, Any]:
     return {
         "verify": ssl_context(route.verify),
         "proxy": route.proxy,
         "limits": httpx.Limits(max_connections=None, max_keepalive_connections=keep),
-        "cookies": _NoCookies(),
     }
 
 

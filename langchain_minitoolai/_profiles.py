@@ -1,10 +1,13 @@
 """What each chat model can do, in LangChain's terms."""
 
+from functools import lru_cache
+
 from langchain_core.language_models.model_profile import ModelProfile
 
 from langchain_minitoolai import contract
 
 
+@lru_cache(maxsize=64)
 def profile_of(model: str) -> ModelProfile | None:
     """Describe a documented model.
 
@@ -12,7 +15,8 @@ def profile_of(model: str) -> ModelProfile | None:
         model: Its name.
 
     Returns:
-        The profile; `None` for a model that the service does not document.
+        The profile, the same object each time, so copy it before handing it on; `None` for a
+        model that the service does not document.
     """
     limits = contract.TOKEN_LIMITS.get(model)
     if limits is None:

@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from tests.faults.catalog import FAULTS
 from tests.faults.driver import Result, judge
@@ -18,6 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the faults asked for; return 0 when all are held."""
     options = _parse(arguments)
     target = TARGETS[options.target]
+    if find_spec(target.module) is None:
+        package = target.module.replace("_", "-")
+        print(f"{package} is not installed: {sys.executable} -m pip install {package}")
+        return 2
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     chosen = [fault for fault in FAULTS if _is_chosen(fault, options, target)]

@@ -37,6 +37,7 @@ class Line(asyncio.Transport):
     def __init__(self, protocol: ResponseHandler, acts: Iterator[list[Act]]) -> None:
         super().__init__()
         self.sent = b""
+        self.requests: list[bytes] = []
         self.closed = False
         self._protocol = protocol
         self._acts = acts
@@ -45,6 +46,7 @@ class Line(asyncio.Transport):
     def write(self, data: Any) -> None:
         self.sent += bytes(data)
         if self.sent.endswith(b"}"):
+            self.requests.append(self.sent)
             self.sent = b""
             for act in next(self._acts):
                 asyncio.get_running_loop().call_soon(self._do, act)
@@ -135,6 +137,43 @@ async def test_a_body_that_is_wanted_whole_comes_whole(service: Service) -> None
     client = service.will([b"HTTP/1.1 402 No\r\nContent-Length: 2\r\n\r\n{}"])
     reply = await client.run(once(call()))
     assert (reply.status, reply.body) == (402, b"{}")
+
+
+@both_ways
+async def test_bytes_that_nobody_asked_for_are_never_taken_for_an_answer(
+    service: Service, ask: Ask
+) -> None:
+    another = HEAD + framed(delta("not yours"), *WHOLE[2:]) + END
+    ways: list[list[Act]] = [
+        [ANSWER + another],
+        [ANSWER, another],
+        [HEAD, framed(*WHOLE), END + another],
+    ]
+    for acts in ways:
+        service.lines.clear()
+        client = service.will(acts, [ANSWER])
+        assert await ask(client) == "Alaska"
+        await asyncio.sleep(0.001)
+        assert await ask(client) == "Alaska"
+        assert len(service.lines) == 2
+
+
+async def test_a_new_connection_on_which_bytes_come_unasked_is_not_made_again_and_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ResponseHandler, "should_close", True)
+    client = service.will([ANSWER], [ANSWER])
+    assert await collect(client) == "Alaska"
+    assert len(service.lines) == 1
+
+
+async def test_cookies_are_neither_kept_nor_sent(service: Service) -> None:
+    cookie = b"Set-Cookie: visitor=17; Path=/\r\n\r\n"
+    client = service.will([HEAD[:-2] + cookie, framed(*WHOLE), END], [ANSWER])
+    for _ in range(2):
+        await collect(client)
+    first, second = service.lines[0].requests
+    assert b"cookie" not in (first + second).lower()
 
 
 # --- Breaks -----------------------------------------------------------------------------

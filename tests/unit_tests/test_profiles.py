@@ -1,7 +1,7 @@
 import pytest
 from langchain_core.language_models.model_profile import ModelProfile
 
-from langchain_minitoolai import contract
+from langchain_minitoolai import ChatMiniToolAI, contract
 from langchain_minitoolai._profiles import profile_of
 
 
@@ -34,3 +34,10 @@ def test_a_profile_holds_only_fields_that_core_knows() -> None:
 
 def test_a_model_that_is_not_documented_has_no_profile() -> None:
     assert profile_of("gpt-9") is None
+
+
+def test_a_profile_is_its_model_s_own() -> None:
+    one, other = (ChatMiniToolAI(api_key="k", model="gpt-4o") for _ in range(2))
+    assert one.profile is not None
+    one.profile["max_input_tokens"] = 1
+    assert other.profile == profile_of("gpt-4o") != one.profile

@@ -76,9 +76,10 @@ def _shredded(exchange: Exchange) -> None:
 
 
 def _excessive(exchange: Exchange) -> None:
-    """Send more than the answer: what looks like another one."""
+    """Send more than the answer: another one, which nobody asked for."""
+    another = head(headers=CHUNKED) + b"".join(map(chunked, answer(["not", " yours"]))) + LAST
     exchange.send(head(headers=CHUNKED), *map(chunked, answer()))
-    exchange.send(LAST + head("200 OK", headers={"Content-Length": "0"}))
+    exchange.send(LAST + another)
 
 
 _DECORATED = [

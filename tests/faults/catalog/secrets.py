@@ -16,11 +16,11 @@ from langchain_core.load import dumps
 from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
 
-from tests.faults.fault import Fault, Verdict
+from tests.faults.fault import Fault, Seen, Verdict, answers, both
 from tests.faults.runs import MODES, QUESTION, Caught, Mode, catch
 from tests.faults.server import Exchange, FaultServer, Script
 from tests.faults.targets import KEY, Settings, Target
-from tests.faults.wire import GOOD, body, error, event, head, page, stream, tokens
+from tests.faults.wire import GOOD, answer, body, error, event, head, page, stream, tokens
 
 ONCE = Settings(timeout=1.0, total_timeout=4.0, max_retries=0)
 SECRET = "h34der-t0ken-never-show-this"
@@ -294,6 +294,11 @@ def _user_info(target: Target, mode: Mode) -> Verdict:
         return "the password shows" if PASSWORD in _shown_by(model) else ""
 
 
+def _cookieless(seen: Seen) -> Verdict:
+    sent = [one.headers["cookie"] for one in seen.record.requests if "cookie" in one.headers]
+    return f"sent the cookie {sent[0]!r}" if sent else ""
+
+
 def _secret(
     name: str, promise: str, scenario: Callable[[Target, Mode], Verdict], *modes: Mode
 ) -> Fault:
@@ -315,6 +320,14 @@ SECRETS = (
         "invoke",
     ),
     _secret("key echoed by the server", "what the service repeats is scrubbed", _echoed),
+    Fault(
+        "secrets",
+        "cookies of an earlier answer",
+        "no call can be told to come from who made an earlier one",
+        scripts=(stream(answer(), headers={"Set-Cookie": "visitor=17; Path=/"}),),
+        expect=both(answers(requests=2), _cookieless),
+        calls=2,
+    ),
     _secret("key in traces", "no trace shows the key or a page", _in_traces),
     _secret("302 to another host", "redirects are not followed", _redirected("302 Found")),
     _secret(
