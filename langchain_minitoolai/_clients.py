@@ -15,7 +15,7 @@ import httpx
 
 from langchain_minitoolai._network import Route, make_async_client, make_client, ssl_context
 
-SHARD: Final = 16
+SHARD: Final = 8
 """Calls in flight on one async client; httpcore scans all of a client's connections per call."""
 
 MOST_ROUTES: Final = 64
