@@ -16,6 +16,10 @@ MEMORY_MIB = 48
 """How much a call may grow a process by, whatever the server sends."""
 
 
+LATE = ("took ", "waited ", "still running after ")
+"""How a verdict begins that is about time alone."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """Both sides of a run: what the caller got and what the server saw.
