@@ -1,5 +1,5 @@
 #!/bin/sh
-# Run the tests in three processes side by side: much of their time is waiting.
+# Run the tests in four processes side by side: much of their time is waiting.
 #
 #   scripts/test.sh PYTHON [--no-cov]
 #
@@ -11,6 +11,7 @@ logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 folder=tests/integration_tests
 faults="$folder/test_faults.py"
+aiohttp="$folder/test_faults_aiohttp.py"
 pictures="$folder/test_image_tool.py $folder/test_docs.py $folder/test_examples.py"
 
 play() { # name arguments...
@@ -25,7 +26,7 @@ play() { # name arguments...
 }
 
 rest=''
-for file in $faults $pictures; do
+for file in $faults $aiohttp $pictures; do
   rest="$rest --ignore=$file"
 done
 
@@ -33,15 +34,19 @@ done
 play faults $faults &
 first=$!
 # shellcheck disable=SC2086
-play pictures $pictures &
+play aiohttp $aiohttp &
 second=$!
+# shellcheck disable=SC2086
+play pictures $pictures &
+third=$!
 # shellcheck disable=SC2086
 play rest $rest
 status=$?
 wait "$first" || status=$?
 wait "$second" || status=$?
+wait "$third" || status=$?
 
-cat "$logs/faults.txt" "$logs/pictures.txt" "$logs/rest.txt"
+cat "$logs/faults.txt" "$logs/aiohttp.txt" "$logs/pictures.txt" "$logs/rest.txt"
 [ "$status" = 0 ] || exit "$status"
 [ "$cover" != --no-cov ] || exit 0
 "$python" -m coverage combine -q --data-file="$logs/coverage" "$logs"

@@ -1,7 +1,5 @@
 """Every fault of the wire, by name, in each mode that differs: all are held."""
 
-from importlib.util import find_spec
-
 import pytest
 
 from tests.faults.catalog import BY_NAME, FAULTS
@@ -14,13 +12,6 @@ CASES = [
     pytest.param(fault, mode, id=f"{fault.group}: {fault.name} [{mode}]")
     for fault in FAULTS
     for mode in fault.modes
-]
-AIOHTTP_GROUPS = ("life cycle", "stalls", "truncation", "bounds")
-AIOHTTP_CASES = [
-    pytest.param(fault, mode, id=f"{fault.group}: {fault.name} [{mode}]")
-    for fault in FAULTS
-    for mode in fault.modes
-    if fault.group in AIOHTTP_GROUPS and mode in ("ainvoke", "astream")
 ]
 
 
@@ -37,12 +28,6 @@ def verdict(fault: Fault, mode: Mode, target: str) -> str:
 @pytest.mark.parametrize(("fault", "mode"), CASES)
 def test_a_fault_is_held(fault: Fault, mode: Mode) -> None:
     assert verdict(fault, mode, "ours") == ""
-
-
-@pytest.mark.skipif(find_spec("httpx_aiohttp") is None, reason="an extra")
-@pytest.mark.parametrize(("fault", "mode"), AIOHTTP_CASES)
-def test_a_fault_is_held_over_aiohttp_s_connections(fault: Fault, mode: Mode) -> None:
-    assert verdict(fault, mode, "ours-aiohttp") == ""
 
 
 def test_every_fault_has_a_name_of_its_own() -> None:

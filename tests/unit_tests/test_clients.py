@@ -18,6 +18,12 @@ from langchain_minitoolai._network import Route
 ROUTE = Route(verify=False)
 
 
+@pytest.fixture(autouse=True)
+def living(monkeypatch: pytest.MonkeyPatch) -> None:
+    """See to it that what is forgotten here is not what other tests keep open."""
+    monkeypatch.setattr(_clients, "_living", weakref.WeakSet())
+
+
 # --- One process ----------------------------------------------------------------------
 
 

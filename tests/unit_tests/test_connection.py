@@ -287,7 +287,7 @@ def test_an_error_does_not_show_what_was_put_in() -> None:
 
 
 def test_nothing_is_opened_before_it_is_asked_for() -> None:
-    made = owner()
+    made = owner(proxy="http://nobody-else-s.test:3128")
     assert made._shells._made is None
     client, twin = made._client(), made._async_client()
     assert isinstance(client, Client)
