@@ -105,10 +105,11 @@ class AnswerBuilder:
         chunks = [chunk for event in events for chunk in self._show(event)]
         if rest := self._flush():
             chunks.append(text_chunk(rest))
+        usage = _usage(reader)
         message = AIMessageChunk(
             content="",
-            response_metadata=self._metadata(reader),
-            usage_metadata=_usage(reader),
+            response_metadata=self._metadata(reader, usage),
+            usage_metadata=usage,
             chunk_position="last",
         )
         return [*chunks, ChatGenerationChunk(message=message)]
@@ -123,12 +124,13 @@ class AnswerBuilder:
         events = [event for piece in _joined(pieces) for event in self._read(piece)]
         events += self._finish(reader.finish_reason)
         shown = "".join(self._take(event) for event in events) + self._flush()
+        usage = _usage(reader)
         message = AIMessage(
             content=shown,
             tool_calls=self._calls,
             invalid_tool_calls=self._broken,
-            response_metadata=self._metadata(reader),
-            usage_metadata=_usage(reader),
+            response_metadata=self._metadata(reader, usage),
+            usage_metadata=usage,
         )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
@@ -177,7 +179,7 @@ class AnswerBuilder:
             return chunks
         return [*chunks, call_chunk(event)]
 
-    def _metadata(self, reader: AnswerReader) -> dict[str, Any]:
+    def _metadata(self, reader: AnswerReader, usage: UsageMetadata | None) -> dict[str, Any]:
         info = reader.info
         reason = reader.finish_reason or "stop"
         if self._calls:
@@ -194,7 +196,7 @@ class AnswerBuilder:
         }
         if reason != reader.finish_reason:
             found["service_finish_reason"] = reader.finish_reason
-        if usage := _usage(reader):
+        if usage:
             found["cost"] = cost_of(usage, found["model_name"], self._model)
         if self._broken:
             # Merging chunks keeps neither the reason nor all of what the model wrote.
