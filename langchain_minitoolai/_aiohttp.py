@@ -21,7 +21,8 @@ def make_aiohttp_client(options: dict[str, Any], *, keep: int) -> httpx.AsyncCli
         keep: The most idle connections to keep; here any number, or none.
     """
     # A connection is kept by time there, not by number.
-    limits = httpx.Limits(max_connections=None, keepalive_expiry=5.0 if keep else 0.0)
+    seconds = options["limits"].keepalive_expiry if keep else 0.0
+    limits = httpx.Limits(max_connections=None, keepalive_expiry=seconds)
     client: httpx.AsyncClient = _client_class()(**{**options, "limits": limits})
     for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001
         if isinstance(transport, httpx.AsyncBaseTransport):

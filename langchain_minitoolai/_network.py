@@ -21,6 +21,9 @@ _SLACK: Final = 0.02
 _MOST: Final = 64 * 1024
 """The most bytes that one read of a body gives."""
 
+KEEP_SECONDS: Final = 30.0
+"""How long an idle connection is kept: an agent's tools take longer than httpx's 5 s."""
+
 WIRE_FAILURES: Final = (httpx.TransportError, OSError)
 """What a request can die of; the built-in `TimeoutError` is an `OSError`."""
 
@@ -124,7 +127,9 @@ def _options(route: Route, keep: int) -> dict[str, Any]:
     return {
         "verify": ssl_context(route.verify),
         "proxy": route.proxy,
-        "limits": httpx.Limits(max_connections=None, max_keepalive_connections=keep),
+        "limits": httpx.Limits(
+            max_connections=None, max_keepalive_connections=keep, keepalive_expiry=KEEP_SECONDS
+        ),
     }
 
 

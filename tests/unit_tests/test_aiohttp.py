@@ -12,7 +12,7 @@ from aiohttp.client_proto import ResponseHandler
 from langchain_minitoolai import errors
 from langchain_minitoolai._async_client import AsyncClient
 from langchain_minitoolai._clients import Network
-from langchain_minitoolai._network import Route, make_async_client
+from langchain_minitoolai._network import KEEP_SECONDS, Route, make_async_client
 from langchain_minitoolai._wire import Reply
 from tests.unit_tests.shells import BASE, KEY, WHOLE, call, delta, once, read_all, text_of
 
@@ -254,7 +254,7 @@ async def test_silence_is_a_timeout(service: Service) -> None:
 # --- Clients ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("keep", "seconds"), [(0, 0.0), (16, 5.0)])
+@pytest.mark.parametrize(("keep", "seconds"), [(0, 0.0), (16, KEEP_SECONDS)])
 @pytest.mark.parametrize("proxy", [None, "http://proxy.test:3128"])
 async def test_a_client_opens_any_number_of_connections_and_keeps_them_by_time(
     monkeypatch: pytest.MonkeyPatch, keep: int, seconds: float, proxy: str | None

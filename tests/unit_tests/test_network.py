@@ -13,6 +13,7 @@ import pytest
 from langchain_minitoolai import errors
 from langchain_minitoolai._budget import Budget
 from langchain_minitoolai._network import (
+    KEEP_SECONDS,
     WIRE_FAILURES,
     Route,
     _Stream,
@@ -128,6 +129,7 @@ def test_a_client_keeps_so_many_connections_and_opens_any_number(
         (pool,) = pools(make(UNVERIFIED, keep=keep))
         assert pool._max_keepalive_connections == keep
         assert pool._max_connections > 10**6
+        assert pool._keepalive_expiry == KEEP_SECONDS
 
 
 def test_a_client_follows_no_redirect_and_keeps_no_cookie(clock: Clock) -> None:
