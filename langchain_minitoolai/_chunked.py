@@ -18,7 +18,7 @@ LAST: Final = b"0\r\n\r\n"
 _END: Final = b"\r\n"
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,20})[ \t]*(?:;.*)?\r\n")
 _TRAILER: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n]*\r?\n")
-_BARE_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,20}").fullmatch
+_BARE_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,20})\r\n").match
 
 
 class BrokenFrameError(ConnectionError):
@@ -58,19 +58,17 @@ class ChunkedBody:
             BrokenFrameError: If they can't be read as chunks; `check` raises it where there
                 are bytes of the body before.
         """
-        if self._between:
-            size, _, rest = data.partition(_END)
-            if rest[-2:] == _END and _BARE_SIZE(size) and int(size, 16) == len(rest) - 2 > 0:
-                return rest[:-2]
         found: list[bytes] = []
-        try:
-            self._feed(self._held + data, found)
-        except BrokenFrameError as failure:
-            if not found:
-                raise
-            self._failure = failure
-        self._between = not (self._left or self._held) and self._trailers < 0
-        return b"".join(found)
+        at = self._whole(data, found) if self._between else 0
+        if at < len(data):
+            try:
+                self._feed(self._held + data[at:], found)
+            except BrokenFrameError as failure:
+                if not found:
+                    raise
+                self._failure = failure
+            self._between = not (self._left or self._held) and self._trailers < 0
+        return found[0] if len(found) == 1 else b"".join(found)
 
     def check(self) -> None:
         """Raise what came together with bytes that had to be given first."""
@@ -85,6 +83,18 @@ class ChunkedBody:
         """
         if not self.done:
             raise BrokenFrameError("the connection ended within the body")
+
+    def _whole(self, data: bytes, found: list[bytes]) -> int:
+        """Read the whole chunks at the beginning; give where the rest begins."""
+        at = 0
+        while size := _BARE_SIZE(data, at):
+            start = size.end()
+            end = start + int(size[1], 16)
+            if end == start or data[end : end + 2] != _END:
+                break
+            found.append(data[start:end])
+            at = end + len(_END)
+        return at
 
     def _feed(self, data: bytes, found: list[bytes]) -> None:
         self._held = b""
