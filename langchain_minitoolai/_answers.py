@@ -2,10 +2,9 @@
 
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from pydantic_core import from_json
-
 from langchain_minitoolai import errors
-from langchain_minitoolai._failures import MAX_DOCUMENT, MAX_PAGE, body_words, told_error
+from langchain_minitoolai._document import BLANK, Document, parse_object, raise_told
+from langchain_minitoolai._failures import told_error
 from langchain_minitoolai._frame import ContentFrame
 from langchain_minitoolai._sse import DONE, Event, EventDecoder, EventTooLargeError
 
@@ -13,7 +12,6 @@ Piece: TypeAlias = str | list[dict[str, Any]]
 """A piece of the answer: text, or OpenAI's `tool_calls` deltas."""
 
 _INFO: Final = ("id", "model", "system_fingerprint", "service_tier")
-_BLANK: Final = b"\xef\xbb\xbf \t\r\n"  # a BOM and white space
 _NEXT: Final = b"\n\n"
 _FIELDS: Final = (b":", b"data", b"event", b"id", b"retry")
 
@@ -53,7 +51,7 @@ class AnswerReader:
         self._frame = ContentFrame()
         self._failure: errors.MiniToolAIError | None = None
         self._head = b""
-        self._document: bytearray | None = None
+        self._document: Document | None = None
 
     @property
     def complete(self) -> bool:
@@ -85,9 +83,7 @@ class AnswerReader:
         try:
             return pieces + self.feed(rest)
         except errors.MiniToolAIError as failure:
-            if not pieces:
-                raise
-            self._failure = failure
+            self.hold(failure, pieces)
         return pieces
 
     def _texts(self, block: bytes) -> tuple[list[Piece], bytes]:
@@ -100,14 +96,12 @@ class AnswerReader:
 
     def _feed(self, block: bytes) -> list[Piece]:
         if self._document is not None:
-            self._document += block
-            self._check_document(self._document)
+            self._document.add(block)
             return []
         if not self.events and len(self._head) < errors.MAX_MESSAGE:
             before, self._head = self._head, self._head + block[: errors.MAX_MESSAGE]
-            if self._head.lstrip(_BLANK)[:1] in (b"{", b"<"):
-                self._document = bytearray(before + block)
-                self._check_document(self._document)
+            if self._head.lstrip(BLANK)[:1] in (b"{", b"<"):
+                self._document = Document(before + block, self._secret)
                 return []
             first = block.find(_NEXT) + len(_NEXT) if block.startswith(b"data: ") else 0
             if len(_NEXT) < first < len(block):  # the others are most often like it
@@ -132,7 +126,7 @@ class AnswerReader:
         """
         self.check()
         if self._document is not None:
-            return self._read_document(bytes(self._document))
+            return self._read_document(self._document.read())
         pieces = self._read(self._decoder.end())
         if not self.complete:
             raise self._cut()
@@ -145,8 +139,14 @@ class AnswerReader:
         if self._failure is not None:
             raise self._failure
 
+    def hold(self, failure: errors.MiniToolAIError, pieces: list[Piece]) -> None:
+        """Keep a failure for `check` where pieces came before it; raise it where none did."""
+        if not pieces:
+            raise failure
+        self._failure = failure
+
     def _cut(self) -> errors.MiniToolAIError:
-        head = self._head.lstrip(_BLANK)
+        head = self._head.lstrip(BLANK)
         begun = head.startswith(_FIELDS) or any(field.startswith(head) for field in _FIELDS)
         if self.events or begun:
             message = "the answer ended before it was complete"
@@ -155,26 +155,12 @@ class AnswerReader:
         message = errors.tidy(f"the answer is no event stream: {words}", self._secret)
         return errors.InvalidResponseError(message, status_code=200)
 
-    def _check_document(self, document: bytearray) -> None:
-        page = document[: errors.MAX_MESSAGE].lstrip(_BLANK)[:1] == b"<"
-        if page and len(document) > MAX_PAGE:
-            raise self._page(bytes(document[:MAX_PAGE]))
-        if len(document) > MAX_DOCUMENT:
-            message = f"the service sent a JSON answer of more than {MAX_DOCUMENT} bytes"
-            raise errors.InvalidResponseError(message, status_code=200)
-
-    def _page(self, body: bytes) -> errors.MiniToolAIError:
-        message = f"the service answered with a page instead of an answer: {body_words(body)}"
-        return errors.InvalidResponseError(errors.tidy(message, self._secret), status_code=200)
-
     def _read(self, events: list[Event]) -> list[Piece]:
         pieces: list[Piece] = []
         try:
             self._read_events(events, pieces)
         except errors.MiniToolAIError as failure:
-            if not pieces:
-                raise
-            self._failure = failure
+            self.hold(failure, pieces)
         return pieces
 
     def _read_events(self, events: list[Event], pieces: list[Piece]) -> None:
@@ -190,9 +176,11 @@ class AnswerReader:
                 pieces.append(text)
 
     def _read_whole(self, data: bytes, name: bytes, pieces: list[Piece]) -> None:
-        chunk = self._parse(data)
-        if name == b"error" or "error" in chunk or "status" in chunk:
-            self._raise_told(chunk, name)
+        chunk = parse_object(data, self._secret)
+        if name == b"error":
+            raise told_error(chunk, secret=self._secret)
+        if "error" in chunk or "status" in chunk:
+            raise_told(chunk, self._secret)
         if not self.info:
             self.info = _info(chunk)
         usage = chunk.get("usage")
@@ -209,20 +197,6 @@ class AnswerReader:
         if len(pieces) == 1 and isinstance(pieces[0], str):
             self._frame.learn(data, pieces[0])
 
-    def _parse(self, data: bytes) -> dict[str, Any]:
-        try:
-            chunk = from_json(data)
-        except ValueError:
-            try:
-                chunk = from_json(data.decode("utf-8", "replace"))
-            except ValueError:
-                chunk = None
-        if not isinstance(chunk, dict):
-            words = data[:4096].decode("utf-8", "replace")
-            message = f"the stream holds an event that can't be read: {words}"
-            raise errors.GarbledStreamError(errors.tidy(message, self._secret), status_code=200)
-        return chunk
-
     def _read_choice(self, choice: dict[str, Any], key: str, pieces: list[Piece]) -> None:
         self._answered = True
         delta = choice.get(key)
@@ -237,26 +211,14 @@ class AnswerReader:
         if reason:
             self.finish_reason = str(reason)
 
-    def _read_document(self, body: bytes) -> list[Piece]:
-        if body.lstrip(_BLANK)[:1] == b"<":
-            raise self._page(body)
-        document = self._parse(body.removeprefix(b"\xef\xbb\xbf"))
-        self._raise_told(document, b"")
-        choices = document.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            message = f"the service's answer holds no choice: {body_words(body)}"
-            raise errors.InvalidResponseError(errors.tidy(message, self._secret), status_code=200)
+    def _read_document(self, document: dict[str, Any]) -> list[Piece]:
         pieces: list[Piece] = []
         self.info = _info(document)
         usage = document.get("usage")
         self.usage = usage if isinstance(usage, dict) else None
-        self._read_choice(choices[0], "message", pieces)
+        self._read_choice(document["choices"][0], "message", pieces)
         self.done = True  # a document that parses is whole
         return pieces
-
-    def _raise_told(self, chunk: dict[str, Any], name: bytes) -> None:
-        if name == b"error" or chunk.get("error") or chunk.get("status") in ("error", "failed"):
-            raise told_error(chunk, secret=self._secret)
 
 
 def _info(chunk: dict[str, Any]) -> dict[str, str]:

@@ -12,6 +12,7 @@ import httpx
 
 from langchain_minitoolai._budget import Budget
 from langchain_minitoolai._chunked import LAST, ChunkedBody
+from langchain_minitoolai._seam import Seam
 
 
 def blocks(response: httpx.Response, budget: Budget) -> Iterator[bytes]:
@@ -55,9 +56,28 @@ async def ablocks(response: httpx.Response) -> AsyncGenerator[bytes]:
 
 
 def _wire(response: httpx.Response) -> Any:
-    """Give the connection if the body can be read from it; `None` if httpx has to."""
+    """Give the connection if the body can be read from it; `None` if httpx has to.
+
+    Then the connection hands on what belongs to the body, and keeps what does not.
+    """
     wire: Any = response.extensions.get("network_stream")
-    if getattr(wire, "seam", None) is None or not wire.seam.clean:
+    seam: Seam | None = getattr(wire, "seam", None)
+    if seam is None:
         return None
+    length = _length(response)
     coding = response.headers.get("transfer-encoding", "").strip().lower()
-    return wire if coding == "chunked" and response.http_version == "HTTP/1.1" else None
+    http = response.http_version == "HTTP/1.1"
+    if length is None and seam.clean and coding == "chunked" and http:
+        return wire
+    seam.allow(length)
+    return None
+
+
+def _length(response: httpx.Response) -> int | None:
+    """Give the bytes of a body that does not come in chunks, where they are known."""
+    if response.status_code in (204, 304):
+        return 0
+    told = response.headers.get("content-length", "")
+    if "transfer-encoding" in response.headers or not (told.isascii() and told.isdigit()):
+        return None
+    return int(told)

@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 MAX_LINE: Final = 4096
-"""The most bytes of a line that says a chunk's size, its extensions included."""
+"""The most bytes of a line: a chunk's size with its extensions, or a trailer."""
 MAX_TRAILERS: Final = 64 * 1024
 """The most bytes of what may follow the last chunk."""
 
@@ -117,10 +117,10 @@ class ChunkedBody:
     def _line(self, data: bytes, at: int) -> int:
         """Read the line that begins there; give where the next one does."""
         end = data.find(b"\n", at) + 1
+        if (end or len(data)) - at > MAX_LINE:
+            raise BrokenFrameError("a line between chunks takes too many bytes")
         if not end:
             self._held = data[at:]
-            if len(self._held) > MAX_LINE:
-                raise BrokenFrameError("a chunk's size takes too many bytes")
             return len(data)
         if self._trailers >= 0:
             self._trailer(data[at:end])

@@ -14,10 +14,7 @@ _NONE = _None()
 
 
 class Cookieless:
-    """What comes first among the bases of a client that takes no cookies and sends none.
-
-    They can't be set either.
-    """
+    """What comes first among the bases of a client that takes no cookies and sends none."""
 
     @property
     def cookies(self) -> httpx.Cookies:

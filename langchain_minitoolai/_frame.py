@@ -11,6 +11,7 @@ from typing import Final
 from pydantic_core import from_json
 
 _KEY: Final = b'"content":'
+_ODD: Final = (b"\n", b"\\", b'"refusal"')  # what could make another string the text
 _STRING: Final = re.compile(rb'\s*"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
@@ -54,7 +55,10 @@ class ContentFrame:
         end = block.rfind(self._closing, len(opening))
         if end < 0:
             return [], block
-        strings = block[len(opening) : end].split(self._between)
+        inside = block[len(opening) : end]
+        strings = inside.split(self._between)
+        if b"\r" in inside or inside.count(b"\n") != 2 * (len(strings) - 1):
+            return [], block  # a line ends where no event does
         if len(strings) == 1:
             text = _text(strings[0])
             return ([], block) if text is None else ([text], block[end + len(self._closing) :])
@@ -75,7 +79,9 @@ class ContentFrame:
         self._before = self._opening = b""
         start = data.find(_KEY) + len(_KEY)
         found = _STRING.match(data, start) if data.count(_KEY) == 1 else None
-        if found and b"\n" not in data and _text(found[0]) == text:
+        around = data[:start] + data[found.end() :] if found else b""
+        odd = any(mark in around for mark in _ODD)
+        if found and not odd and _text(found[0]) == text:
             self._before, self._after = data[:start], data[found.end() :]
             self._opening, self._closing = b"data: " + self._before, self._after + b"\n\n"
             self._between = self._closing + self._opening

@@ -91,7 +91,13 @@ class AnswerIntake:
         """
         if self._decode.plain:
             return self._take(raw)
-        return [piece for block in self._decode(raw) for piece in self._take(block)]
+        pieces: list[Piece] = []
+        try:
+            for block in self._decode(raw):
+                pieces += self._take(block)
+        except errors.MiniToolAIError as failure:
+            self.reader.hold(failure, pieces)
+        return pieces
 
     def _take(self, block: bytes) -> list[Piece]:
         reader = self.reader

@@ -12,14 +12,8 @@ from langchain_minitoolai import errors
 from langchain_minitoolai._aiohttp import aiohttp_failures, make_aiohttp_client
 from langchain_minitoolai._budget import Budget
 from langchain_minitoolai._cookieless import CookielessAsyncClient, CookielessClient
-from langchain_minitoolai._seam import Seam
 from langchain_minitoolai._sockets import SocketBackend
-
-_SLACK: Final = 0.02
-"""Seconds by which a read's time limit may be off: moving it costs a system call."""
-
-_MOST: Final = 64 * 1024
-"""The most bytes that one read of a body gives."""
+from langchain_minitoolai._sync_sockets import Backend
 
 KEEP_SECONDS: Final = 30.0
 """How long an idle connection is kept: an agent's tools take longer than httpx's 5 s."""
@@ -52,7 +46,7 @@ def make_client(route: Route, *, keep: int) -> httpx.Client:
         route: How to connect.
         keep: The most idle connections to keep.
     """
-    return _take_over(CookielessClient(**_options(route, keep)), _Backend)
+    return _take_over(CookielessClient(**_options(route, keep)), Backend)
 
 
 def make_async_client(route: Route, *, keep: int) -> httpx.AsyncClient:
@@ -126,11 +120,19 @@ _UNSENT: Final = (
 def _options(route: Route, keep: int) -> dict[str, Any]:
     return {
         "verify": ssl_context(route.verify),
-        "proxy": route.proxy,
+        "proxy": _proxy(route),
         "limits": httpx.Limits(
             max_connections=None, max_keepalive_connections=keep, keepalive_expiry=KEEP_SECONDS
         ),
     }
+
+
+def _proxy(route: Route) -> httpx.Proxy | None:
+    """Give the proxy, which is verified as the service is where it is spoken to by TLS."""
+    if route.proxy is None:
+        return None
+    tls = route.proxy.lower().startswith("https:")
+    return httpx.Proxy(route.proxy, ssl_context=ssl_context(route.verify) if tls else None)
 
 
 def _take_over(client: _C, backend: Callable[[Any], Any]) -> _C:
@@ -140,70 +142,3 @@ def _take_over(client: _C, backend: Callable[[Any], Any]) -> _C:
             pool = transport._pool  # noqa: SLF001
             pool._network_backend = backend(pool._network_backend)  # noqa: SLF001
     return client
-
-
-class _Stream:
-    """A connection whose reads and writes take the time their exchange has left.
-
-    httpcore hands the values of a request's `timeout` extension down to its network backend
-    as they are, so a `Budget` arrives here in place of a number. Bytes are read from the
-    socket itself: what httpcore does around that costs as much as reading.
-    """
-
-    def __init__(self, inner: Any, tls: int = 0) -> None:
-        self._inner = inner
-        self._tls = tls
-        # With TLS in TLS the socket is not where the bytes come from.
-        self._socket: Any = inner.get_extra_info("socket") if tls <= 1 else None
-        self._seconds: float | None = None  # the socket's limit, where it is known
-        self.seam = Seam()
-
-    def read(self, max_bytes: int, timeout: Any = None) -> Any:
-        if not timeout:  # a SOCKS handshake has none
-            return self._inner.read(max_bytes, None)
-        left = timeout.left()
-        if self._socket is None:
-            return self._inner.read(max_bytes, left)
-        return self.seam.cut(self.seam.take() or self._receive(max_bytes, left))
-
-    def read_body(self, budget: Budget) -> bytes:
-        """Give the next bytes of a body that `seam` kept apart."""
-        return self.seam.take() or self._receive(_MOST, budget.left())
-
-    def _receive(self, max_bytes: int, left: float) -> bytes:
-        if self._seconds is None or not -_SLACK < left - self._seconds < _SLACK:
-            self._socket.settimeout(left)
-            self._seconds = left
-        received: bytes = self._socket.recv(max_bytes)
-        return received
-
-    def write(self, buffer: bytes, timeout: Any = None) -> Any:
-        self._seconds = None
-        if timeout:
-            self.seam.begin()
-        return self._inner.write(buffer, timeout.left() if timeout else None)
-
-    def start_tls(self, ssl_context: Any, server_hostname: Any = None, timeout: Any = None) -> Any:
-        stream = self._inner.start_tls(ssl_context, server_hostname, timeout.to_connect())
-        timeout.connected()
-        return _Stream(stream, self._tls + 1)
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable" and self.seam.held:
-            return True  # of an idle connection: something came that nobody asked for
-        return self._inner.get_extra_info(info)
-
-
-class _Backend:
-    """httpcore's network backend, with a `Budget` where it expects a number."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-
-    def connect_tcp(self, host: str, port: int, timeout: Any = None, **options: Any) -> Any:
-        stream = self._inner.connect_tcp(host, port, timeout.to_connect(), **options)
-        timeout.connected()
-        return _Stream(stream)

@@ -20,7 +20,7 @@ class Seam:
         held: What was read and not handed on yet.
     """
 
-    __slots__ = ("_last", "_looking", "clean", "held")
+    __slots__ = ("_last", "_left", "_looking", "_spoilt", "clean", "held")
 
     def __init__(self) -> None:
         """Start before the first request; until then nothing is cut."""
@@ -28,12 +28,20 @@ class Seam:
         self.held = b""
         self._looking = False
         self._last = b""
+        self._left: int | None = None
+        self._spoilt = False
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there are bytes that nobody asked for, or may be."""
+        return self._spoilt or bool(self.held)
 
     def begin(self) -> None:
         """Note that a request is being sent: the next bytes are a head."""
         self.clean = False
         self._looking = True
         self._last = b""
+        self._left = None
 
     def cut(self, data: bytes) -> bytes:
         """Give what can be handed on of the bytes that were read.
@@ -41,7 +49,11 @@ class Seam:
         Args:
             data: What `take` gave, or what was read where it gave nothing.
         """
-        if self.clean and not data.startswith(_HEAD):
+        if self._left is not None:
+            part, self.held = data[: self._left], data[self._left :]
+            self._left -= len(part)
+            return part
+        if self.clean and not _HEAD.startswith(data[: len(_HEAD)]):
             self._looking = False  # not another head after an interim one, but a body
         self.clean = False
         if not self._looking:
@@ -53,6 +65,18 @@ class Seam:
         at = found.end() - len(self._last)
         self.clean, self.held, self._last = True, data[at:], b""
         return data[:at]
+
+    def allow(self, length: int | None) -> None:
+        """Let a body be read by httpcore, and nothing that follows it.
+
+        Args:
+            length: The body's bytes; `None` where they are unknown: then the connection can't
+                be used again.
+        """
+        if self.clean and length is not None:
+            self._left = length
+        else:
+            self._spoilt = True
 
     def take(self) -> bytes:
         """Give what was read and not handed on."""

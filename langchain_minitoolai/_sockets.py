@@ -135,7 +135,8 @@ class SocketStream(asyncio.Protocol):
         """Answer what httpcore asks of a connection."""
         if info == "is_readable":
             # Of an idle connection: the server has closed it.
-            return self._ended or bool(self._arrived or self.seam.held) or self._is_readable()
+            unasked = bool(self._arrived) or self.seam.dirty
+            return self._ended or unasked or self._is_readable()
         names = {"client_addr": "sockname", "server_addr": "peername"}
         return self._transport.get_extra_info(names.get(info, info))
 

@@ -20,11 +20,12 @@ URL = "http://service.test/api"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 BODY = b"5\r\ndata:\r\n4\r\n x\n\n\r\n0\r\n\r\n"
 TEXT = b"data: x\n\n"
+HINTS = b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"
 OTHERS = {
     "a length": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" + TEXT,
     "no length": b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + TEXT,
     "HTTP/1.0": b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n" + TEXT,
-    "interim answers": b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n" * 2 + CHUNKED + BODY,
+    "interim answers": HINTS * 2 + CHUNKED + BODY,
     "the end of lines as LF": CHUNKED.replace(b"\r\n", b"\n") + BODY,
     "a name in capitals": CHUNKED.replace(b"chunked", b"CHUNKED") + BODY,
 }
@@ -191,14 +192,37 @@ def test_damage_is_told_after_the_bytes_before_it() -> None:
         next(body)
 
 
-def test_where_the_bytes_do_not_come_from_the_socket_httpx_reads_them() -> None:
+def test_the_bytes_need_not_come_from_the_socket() -> None:
     found, wire = exchange([CHUNKED + BODY], socket=False)
     assert (found, wire.closed) == (TEXT, 0)
 
 
-@pytest.mark.parametrize("excess", [b"", b"HTTP/1.1 200 OK"])
-def test_a_connection_with_bytes_that_nobody_asked_for_is_not_used_again(excess: bytes) -> None:
-    wire = Wire([CHUNKED + BODY + excess, CHUNKED + BODY])
+@both
+@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize("framing", [b"Transfer-Encoding: chunked", b"Content-Length: 9", b"A: b"])
+def test_an_answer_that_has_no_body_is_not_waited_for(
+    exchange: Exchange, status: int, framing: bytes
+) -> None:
+    assert exchange([b"HTTP/1.1 %d None\r\n%s\r\n\r\n" % (status, framing)])[0] == b""
+
+
+ANSWERS = {
+    "in chunks": CHUNKED + BODY,
+    "of a length": OTHERS["a length"],
+    "of a length, after interim ones": HINTS + OTHERS["a length"],
+    "refused": b"HTTP/1.1 400 No\r\nContent-Length: 9\r\n\r\n" + TEXT,
+}
+excesses = pytest.mark.parametrize("excess", [b"", b"HTTP/1.1 200 OK\r\n\r\n", b"\n"])
+answers = pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+
+
+@answers
+@excesses
+@pytest.mark.parametrize("socket", [True, False])
+def test_a_connection_with_bytes_that_nobody_asked_for_is_not_used_again(
+    answer: bytes, excess: bytes, *, socket: bool
+) -> None:
+    wire = Wire([answer + excess, answer], socket=socket)
     client = make_client(Route(verify=False), keep=1)
     client._transport._pool._network_backend._inner = wire  # type: ignore[attr-defined]
     for _ in range(2):
@@ -209,14 +233,15 @@ def test_a_connection_with_bytes_that_nobody_asked_for_is_not_used_again(excess:
     assert wire.made == (2 if excess else 1)
 
 
-@pytest.mark.parametrize("excess", [b"", b"HTTP/1.1 200 OK"])
-async def test_an_async_connection_with_such_bytes_neither(excess: bytes) -> None:
-    wire = Transport([CHUNKED + BODY + excess])
+@answers
+@excesses
+async def test_an_async_connection_with_such_bytes_neither(answer: bytes, excess: bytes) -> None:
+    wire = Transport([answer + excess])
     client = make_async_client(Route(verify=False), keep=1)
     client._transport._pool._network_backend = wire  # type: ignore[attr-defined]
     for _ in range(2):
         response = await client.send(request(Budget(Clock(), 60.0, None)), stream=True)
         assert b"".join([block async for block in ablocks(response)]) == TEXT
         await response.aclose()
-        wire.packets, wire._begun = [CHUNKED + BODY], False
+        wire.packets, wire._begun = [answer], False
     assert wire.made == (2 if excess else 1)

@@ -179,6 +179,15 @@ def test_lines_and_trailers_are_bounded() -> None:
         body.feed(b"a")
     body = ChunkedBody()
     body.feed(b"0\r\n")
+    for parts in (
+        [b"0\r\n", b"a: " + b"b" * MAX_LINE + b"\r\n"],
+        [b"1;" + b"a" * MAX_LINE + b"\r\n"],
+    ):
+        body = ChunkedBody()
+        with pytest.raises(BrokenFrameError, match="a line between chunks takes too many bytes"):
+            body.feed(b"".join(parts))
+    body = ChunkedBody()
+    body.feed(b"0\r\n")
     line = b"a: " + b"b" * 1000 + b"\r\n"
     for _ in range(MAX_TRAILERS // len(line)):
         body.feed(line)

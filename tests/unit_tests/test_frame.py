@@ -92,6 +92,9 @@ def test_any_other_event_has_to_be_read_whole(data: bytes) -> None:
         (b'"a","b"', b""),
         (b'"a"', b"null"),
         (b'"a"', b'"caf\xe9"'),
+        (b'"a"', b'\n"b"'),
+        (b'"a"\r',),
+        (b'"a"', b'"b"\n\n'),
     ],
 )
 def test_events_that_are_no_texts_one_by_one_are_none_together(raws: tuple[bytes, ...]) -> None:
@@ -115,6 +118,8 @@ def test_what_follows_the_events_that_are_alike_is_given_back() -> None:
         (b'{"text":"Ala"}', "Ala"),
         (b'{"a":{"content":"Ala"},"b":{"content":"Ala"}}', "Ala"),
         (b'{"content" :"Ala"}', "Ala"),
+        (b'{"content":"Ala","refusal":"Ala"}', "Ala"),
+        (rb'{"content":"Ala","\u0063ontent":"Ala"}', "Ala"),
     ],
 )
 def test_nothing_is_learnt_where_it_is_not_clear_where_the_text_stands(
@@ -140,7 +145,19 @@ CHUNKS = st.fixed_dictionaries(
 RAW = st.one_of(
     st.text(max_size=4).map(lambda text: json.dumps(text).encode()),
     st.sampled_from(
-        [b'"a","x', b'y"', b'"', b"", rb'"x\"', b"null", b'"\n\n"', b'["a"]', b' "a" ']
+        [
+            b'"a","x',
+            b'y"',
+            b'"',
+            b"",
+            rb'"x\"',
+            b"null",
+            b'"\n\n"',
+            b'["a"]',
+            b' "a" ',
+            b'\n"a"',
+            b'"a"\r',
+        ]
     ),
 )
 

@@ -78,3 +78,37 @@ def test_what_is_handed_back_comes_first_and_is_not_cut() -> None:
 
 def test_the_end_of_the_connection_is_handed_on() -> None:
     assert begun().cut(b"") == b""
+
+
+@pytest.mark.parametrize("at", range(1, len(HINTS + HEAD)))
+def test_a_head_after_an_interim_one_may_be_cut_anywhere(at: int) -> None:
+    seam, data = begun(), HINTS + HEAD + BODY
+    packets, found = [data[:at], data[at:]], b""
+    while len(found) < len(HINTS + HEAD):
+        found += seam.cut(seam.take() or packets.pop(0))
+    assert found == HINTS + HEAD
+    assert seam.clean
+
+
+def test_of_a_body_of_known_length_nothing_more_is_handed_on() -> None:
+    seam = begun()
+    seam.cut(HEAD + b"ab")
+    assert not seam.dirty or seam.held == b"ab"
+    seam.allow(4)
+    assert seam.cut(seam.take()) == b"ab"
+    assert not seam.dirty
+    assert seam.cut(b"cdHTTP/1.1 200 OK") == b"cd"
+    assert (seam.dirty, seam.held) == (True, b"HTTP/1.1 200 OK")
+
+
+def test_a_connection_whose_body_has_no_known_end_is_not_used_again() -> None:
+    seam = begun()
+    seam.cut(HEAD)
+    seam.allow(None)
+    assert seam.dirty
+    unclear = begun()
+    unclear.cut(HEAD[:9])
+    unclear.allow(4)
+    assert unclear.dirty
+    unclear.begin()
+    assert unclear.dirty

@@ -24,6 +24,7 @@ from tests.faults.wire import (
     LAST,
     answer,
     chunked,
+    completion,
     event,
     finish,
     flood,
@@ -80,6 +81,18 @@ def _excessive(exchange: Exchange) -> None:
     another = head(headers=CHUNKED) + b"".join(map(chunked, answer(["not", " yours"]))) + LAST
     exchange.send(head(headers=CHUNKED), *map(chunked, answer()))
     exchange.send(LAST + another)
+
+
+def _excessive_document(exchange: Exchange) -> None:
+    """The same after an answer that says its length."""
+    another = head(headers=CHUNKED) + b"".join(map(chunked, answer(["not", " yours"]))) + LAST
+    document = json.dumps(completion()).encode()
+    length = {"Content-Length": str(len(document))}
+    exchange.send(head(content_type="application/json", headers=length) + document + another)
+
+
+def _nothing(exchange: Exchange) -> None:
+    exchange.send(head("204 No Content", None, CHUNKED))
 
 
 _DECORATED = [
@@ -148,6 +161,22 @@ FRAMING = (
         scripts=(_excessive,),
         expect=answers(requests=2),
         calls=2,
+    ),
+    Fault(
+        "framing",
+        "bytes beyond a document",
+        "nor after an answer that says its length",
+        scripts=(_excessive_document,),
+        expect=answers(requests=2),
+        calls=2,
+    ),
+    Fault(
+        "framing",
+        "204 that promises chunks",
+        "an answer that can have no body is not waited for",
+        scripts=(_nothing,),
+        expect=raises("StreamInterruptedError", shown="", within=2.5),
+        settings=Settings(timeout=4.0),
     ),
     Fault(
         "framing",
