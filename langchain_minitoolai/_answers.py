@@ -3,7 +3,7 @@
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from langchain_minitoolai import errors
-from langchain_minitoolai._document import BLANK, Document, parse_object, raise_told
+from langchain_minitoolai._document import BLANK, Document, garbled, parse_object, tells_error
 from langchain_minitoolai._failures import told_error
 from langchain_minitoolai._frame import ContentFrame
 from langchain_minitoolai._sse import DONE, Event, EventDecoder, EventTooLargeError
@@ -101,7 +101,8 @@ class AnswerReader:
         if not self.events and len(self._head) < errors.MAX_MESSAGE:
             before, self._head = self._head, self._head + block[: errors.MAX_MESSAGE]
             if self._head.lstrip(BLANK)[:1] in (b"{", b"<"):
-                self._document = Document(before + block, self._secret)
+                self._document = Document(self._secret)
+                self._document.add(before + block)
                 return []
             first = block.find(_NEXT) + len(_NEXT) if block.startswith(b"data: ") else 0
             if len(_NEXT) < first < len(block):  # the others are most often like it
@@ -176,11 +177,11 @@ class AnswerReader:
                 pieces.append(text)
 
     def _read_whole(self, data: bytes, name: bytes, pieces: list[Piece]) -> None:
-        chunk = parse_object(data, self._secret)
-        if name == b"error":
+        chunk = parse_object(data)
+        if chunk is None:
+            raise garbled(data, self._secret)
+        if name == b"error" or tells_error(chunk):
             raise told_error(chunk, secret=self._secret)
-        if "error" in chunk or "status" in chunk:
-            raise_told(chunk, self._secret)
         if not self.info:
             self.info = _info(chunk)
         usage = chunk.get("usage")

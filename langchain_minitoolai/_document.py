@@ -14,19 +14,14 @@ BLANK: Final = b"\xef\xbb\xbf \t\r\n"
 class Document:
     """Collects a document up to a bound, and reads it."""
 
-    def __init__(self, start: bytes, secret: str) -> None:
-        """Begin with its first bytes.
+    def __init__(self, secret: str) -> None:
+        """Start before the first byte.
 
         Args:
-            start: They.
             secret: The API key, to be kept out of errors.
-
-        Raises:
-            InvalidResponseError: As `add` does.
         """
         self._body = bytearray()
         self._secret = secret
-        self.add(start)
 
     def add(self, block: bytes) -> None:
         """Take the next bytes.
@@ -50,8 +45,11 @@ class Document:
         if self._is_page():
             raise self._page()
         body = bytes(self._body)
-        found = parse_object(body.removeprefix(b"\xef\xbb\xbf"), self._secret)
-        raise_told(found, self._secret)
+        found = parse_object(body.removeprefix(b"\xef\xbb\xbf"))
+        if found is None:
+            raise garbled(body, self._secret)
+        if tells_error(found):
+            raise told_error(found, secret=self._secret)
         choices = found.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             message = f"the service's answer holds no choice: {body_words(body)}"
@@ -67,27 +65,28 @@ class Document:
         return errors.InvalidResponseError(errors.tidy(message, self._secret), status_code=200)
 
 
-def parse_object(data: bytes, secret: str) -> dict[str, Any]:
-    """Parse a JSON object, also one with bytes that are no UTF-8.
-
-    Raises:
-        GarbledStreamError: If it is none.
-    """
+def parse_object(data: bytes) -> dict[str, Any] | None:
+    """Parse a JSON object, also one with bytes that are no UTF-8; `None` if it is none."""
     try:
         found = from_json(data)
     except ValueError:
         try:
             found = from_json(data.decode("utf-8", "replace"))
         except ValueError:
-            found = None
-    if not isinstance(found, dict):
-        words = data[:4096].decode("utf-8", "replace")
-        message = f"the stream holds an event that can't be read: {words}"
-        raise errors.GarbledStreamError(errors.tidy(message, secret), status_code=200)
-    return found
+            return None
+    return found if isinstance(found, dict) else None
 
 
-def raise_told(found: dict[str, Any], secret: str) -> None:
-    """Raise the error that an object tells, if it does."""
-    if found.get("error") or found.get("status") in ("error", "failed"):
-        raise told_error(found, secret=secret)
+def tells_error(found: dict[str, Any]) -> bool:
+    """Say whether an object tells of an error."""
+    return bool(found.get("error")) or found.get("status") in ("error", "failed")
+
+
+def garbled(data: bytes, secret: str) -> errors.GarbledStreamError:
+    """Make the error for bytes that are no JSON object.
+
+    Whoever raises it must not hold the key in a local variable of its own.
+    """
+    words = data[:4096].decode("utf-8", "replace")
+    message = f"the stream holds an event that can't be read: {words}"
+    return errors.GarbledStreamError(errors.tidy(message, secret), status_code=200)
