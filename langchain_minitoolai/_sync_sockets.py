@@ -5,6 +5,7 @@ they are, so a `Budget` arrives here in place of a number.
 """
 
 import socket
+from contextlib import suppress
 from typing import Any, Final
 
 import httpcore
@@ -117,19 +118,19 @@ class Backend:
             httpcore.TimeoutException: If none does in time.
         """
         timeout.to_connect()
-        found = addresses(host, port)
-        for number, address in enumerate(found):
-            last = number == len(found) - 1
-            seconds = timeout.to_connect() / (len(found) - number)
-            try:
-                inner = self._inner.connect_tcp(address, port, seconds, **options)
-            except (httpcore.NetworkError, httpcore.TimeoutException):
-                if last:
-                    raise
-            else:
-                break
-        timeout.connected()
-        return Stream(inner, timeout)
+        *others, last = addresses(host, port)
+        for number, address in enumerate(others):
+            with suppress(httpcore.NetworkError, httpcore.TimeoutException):
+                return self._connect(address, port, timeout, len(others) + 1 - number, options)
+        return self._connect(last, port, timeout, 1, options)
+
+    def _connect(
+        self, address: str, port: int, budget: Budget, shares: int, options: dict[str, Any]
+    ) -> Stream:
+        seconds = budget.to_connect() / shares
+        inner = self._inner.connect_tcp(address, port, seconds, **options)
+        budget.connected()
+        return Stream(inner, budget)
 
 
 def addresses(host: str, port: int) -> list[str]:

@@ -12,7 +12,9 @@ trap 'rm -rf "$logs"' EXIT
 folder=tests/integration_tests
 faults="$folder/test_faults.py"
 aiohttp="$folder/test_faults_aiohttp.py"
-pictures="$folder/test_image_tool.py $folder/test_docs.py $folder/test_examples.py"
+pictures="$folder/test_image_tool.py $folder/test_docs.py $folder/test_examples.py \
+  $folder/test_sandbox.py $folder/test_sandbox_command.py $folder/test_sandbox_upstream.py \
+  tests/unit_tests/sandbox tests/unit_tests/test_fuzz.py"
 
 play() { # name arguments...
   name=$1

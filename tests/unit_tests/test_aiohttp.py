@@ -158,6 +158,14 @@ async def test_bytes_that_nobody_asked_for_are_never_taken_for_an_answer(
         assert len(service.lines) == 2
 
 
+async def test_bytes_that_come_while_a_connection_is_idle_end_it(service: Service) -> None:
+    client = service.will([ANSWER], [ANSWER])
+    assert await collect(client) == "Alaska"
+    service.lines[0]._protocol.data_received(HEAD + framed(delta("not yours"), *WHOLE[2:]) + END)
+    assert await collect(client) == "Alaska"
+    assert [line.closed for line in service.lines] == [True, False]
+
+
 async def test_a_new_connection_on_which_bytes_come_unasked_is_not_made_again_and_again(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
