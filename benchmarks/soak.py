@@ -25,7 +25,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from langchain_minitoolai import ChatMiniToolAI, _clients, sandbox
+from langchain_minitoolai import ChatMiniToolAI, sandbox
+from langchain_minitoolai._http import pool
 from langchain_minitoolai.errors import MiniToolAIError
 
 KEY = "soak-key"
@@ -230,7 +231,7 @@ def soak(seconds: float) -> list[str]:
         warm, end, tasks = asyncio.run(_soak(model, books, seconds))
         del model
         # Idle connections are kept for the next model, on purpose: whatever else is left counts.
-        _clients._networks.clear()  # noqa: SLF001
+        pool._networks.clear()  # noqa: SLF001
         gc.collect()
         left = files() - before
     ended = sum(books.ended.values())

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import httpx
 
-from langchain_minitoolai._budget import Budget
 from langchain_minitoolai._cookieless import Cookieless
+from langchain_minitoolai._http.deadline import Budget
 
 _BUDGET: Final[ContextVar[Budget]] = ContextVar("_BUDGET")
 """The budget of the exchange that the running task makes."""

@@ -5,11 +5,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, TypeAlias
 
-from langchain_minitoolai._answers import AnswerReader, Piece
-from langchain_minitoolai._intake import AnswerIntake
-from langchain_minitoolai._wire import Reply
+from langchain_minitoolai._chat.stream import AnswerReader, Piece
+from langchain_minitoolai._http.body import AnswerIntake
+from langchain_minitoolai._http.effects import Response
 
-Exchange: TypeAlias = Coroutine[Any, Any, Reply]
+Exchange: TypeAlias = Coroutine[Any, Any, Response]
 
 _AHEAD: Final = 64
 """The blocks that an open answer may be ahead of the one who takes them."""
@@ -48,14 +48,14 @@ class AsyncOpenAnswer:
         """
         self._loop = asyncio.get_running_loop()
         self._pieces: deque[list[Piece]] = deque()
-        self._opened: asyncio.Future[Reply] = self._loop.create_future()
+        self._opened: asyncio.Future[Response] = self._loop.create_future()
         self._opened.add_done_callback(forgive)
         self._news: asyncio.Future[None] | None = None
         self._taken: asyncio.Future[None] | None = None
         self._task = self._loop.create_task(exchange(self))
         self._task.add_done_callback(self._ended)
 
-    async def open(self) -> Reply:
+    async def open(self) -> Response:
         """Wait for the reply; its `answer` is this object if there is an answer to read.
 
         Raises:
@@ -67,7 +67,7 @@ class AsyncOpenAnswer:
             await settle(self._task)
             raise
 
-    def start(self, reply: Reply, intake: AnswerIntake) -> None:
+    def start(self, reply: Response, intake: AnswerIntake) -> None:
         """Note that the reply came and its answer begins."""
         self.reader = intake.reader
         if not self._opened.done():
@@ -88,7 +88,7 @@ class AsyncOpenAnswer:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
-    def _ended(self, task: asyncio.Task[Reply]) -> None:
+    def _ended(self, task: asyncio.Task[Response]) -> None:
         failure = None if task.cancelled() else task.exception()
         if self._opened.done():
             self._wake()

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import httpx
 
-from langchain_minitoolai._budget import Budget
 from langchain_minitoolai._chunked import LAST, ChunkedBody
+from langchain_minitoolai._http.deadline import Budget
 from langchain_minitoolai._seam import Seam
 
 

@@ -13,11 +13,8 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from typing_extensions import override
 
 from langchain_minitoolai import contract
-from langchain_minitoolai._chat_request import chat_request
-from langchain_minitoolai._chunk_forms import PROVIDER
-from langchain_minitoolai._connection import Connection
-from langchain_minitoolai._network import Route
-from langchain_minitoolai._parameters import (
+from langchain_minitoolai._chat.chunk_forms import PROVIDER
+from langchain_minitoolai._chat.parameters import (
     Parameters,
     ToolCalling,
     check_max_tokens,
@@ -25,8 +22,11 @@ from langchain_minitoolai._parameters import (
     check_temperature,
     stop_sequences,
 )
-from langchain_minitoolai._profiles import profile_of
-from langchain_minitoolai._tokens import count_request, count_text
+from langchain_minitoolai._chat.profiles import profile_of
+from langchain_minitoolai._chat.request import chat_request
+from langchain_minitoolai._chat.tokens import count_request, count_text
+from langchain_minitoolai._config import Connection
+from langchain_minitoolai._http.network import Route
 from langchain_minitoolai._version import __version__
 from langchain_minitoolai.errors import InvalidInputError
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httpcore
 
-from langchain_minitoolai._budget import Budget
+from langchain_minitoolai._http.deadline import Budget
 from langchain_minitoolai._seam import Seam
 
 _MOST: Final = 64 * 1024

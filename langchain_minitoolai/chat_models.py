@@ -13,16 +13,18 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 from typing_extensions import Unpack, override
 
-from langchain_minitoolai import _structured, _translator, contract
+from langchain_minitoolai import contract
+from langchain_minitoolai._chat import content_blocks
+from langchain_minitoolai._chat import structured as _structured
+from langchain_minitoolai._chat.native_tools_probe import ToolProbe, probe, probe_request
+from langchain_minitoolai._chat.parameters import chosen, openai_tools
+from langchain_minitoolai._chat.request import ChatRequest, chat_request
 from langchain_minitoolai._chat_fields import ChatFields
-from langchain_minitoolai._chat_request import ChatRequest, chat_request
-from langchain_minitoolai._flows import RetryPolicy, send
-from langchain_minitoolai._parameters import chosen, openai_tools
-from langchain_minitoolai._probe import ToolProbe, probe, probe_request
+from langchain_minitoolai._http.effects import Clock, Request, Response, Workflow
+from langchain_minitoolai._http.retry import RetryPolicy, send
 from langchain_minitoolai._signatures import ChatOptions
-from langchain_minitoolai._wire import Call, Clock, Flow, Reply
 
-_translator.register()
+content_blocks.register()
 
 
 class ChatMiniToolAI(ChatFields):
@@ -70,11 +72,15 @@ class ChatMiniToolAI(ChatFields):
         return chat_request(self._parameters(changed), messages)
 
     def _ask(
-        self, request: ChatRequest, reads: Literal["answer", "stream"], clock: Clock
-    ) -> Flow[Reply]:
+        self, request: ChatRequest, response_mode: Literal["answer", "stream"], clock: Clock
+    ) -> Workflow[Response]:
         deadline = None if self.total_timeout is None else clock() + self.total_timeout
-        call = Call(
-            contract.CHAT_PATH, request.body, timeout=self.timeout, deadline=deadline, reads=reads
+        call = Request(
+            contract.CHAT_PATH,
+            request.body,
+            timeout=self.timeout,
+            deadline=deadline,
+            response_mode=response_mode,
         )
         return send(call, RetryPolicy(self.max_retries), clock)
 

@@ -11,16 +11,16 @@ from langchain_core.prompt_values import PromptValue
 from pydantic import ValidationError
 from typing_extensions import Unpack, override
 
-from langchain_minitoolai._image_arguments import refusal
-from langchain_minitoolai._image_orders import ImageOrders
-from langchain_minitoolai._image_result import (
+from langchain_minitoolai._images.arguments import refusal
+from langchain_minitoolai._images.orders import ImageOrders
+from langchain_minitoolai._images.result import (
     GeneratedImage,
     ImageJob,
     ImageProgress,
     content_of,
 )
+from langchain_minitoolai._images.tool_errors import ImageToolError, told
 from langchain_minitoolai._signatures import ImageToolOptions
-from langchain_minitoolai._told import ImageToolError, told
 from langchain_minitoolai.errors import MiniToolAIError
 
 __all__ = ["GeneratedImage", "ImageJob", "ImageProgress", "ImageToolError", "MiniToolAIImageTool"]

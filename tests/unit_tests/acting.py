@@ -7,21 +7,21 @@ from typing import Any, TypeVar
 
 from langchain_core.stores import InMemoryByteStore
 
-from langchain_minitoolai._image_flow import Desk
-from langchain_minitoolai._image_result import ImageProgress
-from langchain_minitoolai._job_store import JobStore
-from langchain_minitoolai._schedule import Schedule
-from langchain_minitoolai._spending import Spending
-from langchain_minitoolai._wire import Action, Call, Flow, Reply, Sleep
+from langchain_minitoolai._http.effects import Invoke, Request, Response, Sleep, Workflow
+from langchain_minitoolai._images.job_store import JobStore
+from langchain_minitoolai._images.result import ImageProgress
+from langchain_minitoolai._images.schedule import Schedule
+from langchain_minitoolai._images.spending import Spending
+from langchain_minitoolai._images.submission import Desk
 from langchain_minitoolai.errors import MiniToolAIError
 
 T = TypeVar("T")
 
 
-def answer(payload: Any, status: int = 200, **headers: str) -> Reply:
+def answer(payload: Any, status: int = 200, **headers: str) -> Response:
     """Make a reply; `_` in a header's name stands for `-`."""
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    return Reply(status, {name.replace("_", "-"): text for name, text in headers.items()}, body)
+    return Response(status, {name.replace("_", "-"): text for name, text in headers.items()}, body)
 
 
 class Actor:
@@ -34,13 +34,13 @@ class Actor:
 
     def __init__(
         self,
-        answers: Sequence[Reply | MiniToolAIError | Callable[[float], Reply]] = (),
+        answers: Sequence[Response | MiniToolAIError | Callable[[float], Response]] = (),
         *,
         latency: float = 0.0,
         asynchronous: bool = False,
     ) -> None:
         """Script the answers; the last one is given for ever."""
-        self.calls: list[Call] = []
+        self.calls: list[Request] = []
         self.sleeps: list[float] = []
         self.now = 1000.0
         self._answers = list(answers)
@@ -51,7 +51,7 @@ class Actor:
         """Tell the time."""
         return self.now
 
-    def run(self, flow: Flow[T], *, steps: int = 10_000) -> T:
+    def run(self, flow: Workflow[T], *, steps: int = 10_000) -> T:
         """Do what the flow asks for until it returns."""
         outcome: Any = None
         error: Exception | None = None
@@ -68,13 +68,13 @@ class Actor:
                 error = caught
         raise AssertionError("the flow does not end")
 
-    def _do(self, step: Call | Sleep | Action) -> Any:
+    def _do(self, step: Request | Sleep | Invoke) -> Any:
         if isinstance(step, Sleep):
             assert step.seconds >= 0
             self.sleeps.append(step.seconds)
             self.now += step.seconds
             return None
-        if isinstance(step, Action):
+        if isinstance(step, Invoke):
             return asyncio.run(_awaited(step)) if self._asynchronous else step.run()
         self.calls.append(step)
         self.now += self._latency
@@ -84,7 +84,7 @@ class Actor:
         return given(self.now) if callable(given) else given
 
 
-async def _awaited(step: Action) -> Any:
+async def _awaited(step: Invoke) -> Any:
     return await step.arun()
 
 
@@ -100,9 +100,9 @@ class Counter:
         async def nothing() -> None:
             return None
 
-        def report(progress: ImageProgress) -> Action:
+        def report(progress: ImageProgress) -> Invoke:
             self.told.append(progress)
-            return Action(lambda: None, nothing)
+            return Invoke(lambda: None, nothing)
 
         self.desk = Desk(
             clock=actor.clock,

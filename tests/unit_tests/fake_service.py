@@ -10,8 +10,8 @@ from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.runnables import Runnable
 
 from langchain_minitoolai import ChatMiniToolAI
-from langchain_minitoolai._answers import Answer, AnswerReader, Piece
-from langchain_minitoolai._wire import Call, Flow, Reply, Sleep
+from langchain_minitoolai._chat.stream import Answer, AnswerReader, Piece
+from langchain_minitoolai._http.effects import Request, Response, Sleep, Workflow
 from tests.unit_tests.strict import check_body
 
 WAYS = ("invoke", "ainvoke", "stream", "astream")
@@ -49,7 +49,7 @@ class FakeService:
     """
 
     def __init__(self, *, native: bool = False) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[Request] = []
         self.slept: list[float] = []
         self.opened: list[OpenAnswer] = []
         self._script: list[tuple[Sequence[Piece], str] | Exception] = []
@@ -70,20 +70,20 @@ class FakeService:
     def clock() -> float:
         return NOW
 
-    def drive(self, flow: Flow[Reply]) -> Reply:
+    def drive(self, flow: Workflow[Response]) -> Response:
         outcome: Any = None
         error: Exception | None = None
         while True:
             try:
                 step = flow.send(outcome) if error is None else flow.throw(error)
             except StopIteration as stop:
-                reply: Reply = stop.value
+                reply: Response = stop.value
                 return reply
             outcome, error = None, None
             if isinstance(step, Sleep):
                 self.slept.append(step.seconds)
                 continue
-            assert isinstance(step, Call)
+            assert isinstance(step, Request)
             self.calls.append(step)
             if not self._native:
                 check_body(step.body)
@@ -93,15 +93,15 @@ class FakeService:
             else:
                 outcome = self._answer(step, *scripted)
 
-    def _answer(self, call: Call, pieces: Sequence[Piece], finish_reason: str) -> Reply:
+    def _answer(self, call: Request, pieces: Sequence[Piece], finish_reason: str) -> Response:
         reader = AnswerReader()
         reader.info = {"id": "chatcmpl-1", "model": f"{call.body['model']}-2024-07-18"}
         reader.finish_reason = finish_reason
         reader.usage = USAGE
-        if call.reads == "answer":
-            return Reply(200, {}, answer=Answer(list(pieces), reader))
+        if call.response_mode == "answer":
+            return Response(200, {}, answer=Answer(list(pieces), reader))
         self.opened.append(OpenAnswer(pieces, reader))
-        return Reply(200, {}, answer=self.opened[-1])
+        return Response(200, {}, answer=self.opened[-1])
 
 
 class FakeClient:
@@ -119,7 +119,7 @@ class FakeAsyncClient:
         self._service = service
         self.clock = service.clock
 
-    async def run(self, flow: Flow[Reply]) -> Reply:
+    async def run(self, flow: Workflow[Response]) -> Response:
         return self._service.drive(flow)
 
 

@@ -18,13 +18,13 @@ import httpx
 import pytest
 
 from langchain_minitoolai import contract
-from langchain_minitoolai._answers import Piece
-from langchain_minitoolai._async_client import AsyncClient
-from langchain_minitoolai._budget import Budget
-from langchain_minitoolai._client import Client
-from langchain_minitoolai._clients import Network
-from langchain_minitoolai._network import Route
-from langchain_minitoolai._wire import Call, Flow, Reply
+from langchain_minitoolai._chat.stream import Piece
+from langchain_minitoolai._http.async_client import AsyncClient
+from langchain_minitoolai._http.client import Client
+from langchain_minitoolai._http.deadline import Budget
+from langchain_minitoolai._http.effects import Request, Response, Workflow
+from langchain_minitoolai._http.network import Route
+from langchain_minitoolai._http.pool import Network
 
 T = TypeVar("T")
 Item: TypeAlias = bytes | float | Exception | type["Connecting"]
@@ -227,7 +227,7 @@ class Shell(Protocol):
     service: Service
     network: FakeNetwork
 
-    def run(self, flow: Flow[T]) -> T:
+    def run(self, flow: Workflow[T]) -> T:
         """Run a flow."""
         ...
 
@@ -251,7 +251,7 @@ class SyncShell(_Base):
         self.client = Client(cast("Network", self.network), BASE, KEY, {"X-Mine": "1"})
         vars(self.client)["clock"] = self.clock
 
-    def run(self, flow: Flow[T]) -> T:
+    def run(self, flow: Workflow[T]) -> T:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(time, "sleep", self.clock.sleep)
             return self.client.run(flow)
@@ -273,7 +273,7 @@ class AsyncShell(_Base):
     def do(self, doing: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(doing)
 
-    def run(self, flow: Flow[T]) -> T:
+    def run(self, flow: Workflow[T]) -> T:
         return self.do(self.client.run(flow))
 
     def batches(self, answer: Any) -> Iterator[list[Piece]]:
@@ -303,14 +303,14 @@ class AsyncShell(_Base):
 MakeShell: TypeAlias = Callable[..., Shell]
 
 
-def call(**changes: Any) -> Call:
+def call(**changes: Any) -> Request:
     """Make a chat call."""
-    return Call(contract.CHAT_PATH, changes.pop("body", {"model": "gpt-4o-mini"}), **changes)
+    return Request(contract.CHAT_PATH, changes.pop("body", {"model": "gpt-4o-mini"}), **changes)
 
 
-def once(what: Call) -> Flow[Reply]:
+def once(what: Request) -> Workflow[Response]:
     """Make a call, once: the flow without a decision."""
-    reply: Reply = yield what
+    reply: Response = yield what
     return reply
 
 

@@ -8,8 +8,9 @@ from langchain_core.load import dumpd, dumps, load
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from pydantic import ValidationError
 
-from langchain_minitoolai import ChatMiniToolAI, __version__, _chat_fields, _parameters, contract
-from langchain_minitoolai._usage import image_tokens
+from langchain_minitoolai import ChatMiniToolAI, __version__, _chat_fields, contract
+from langchain_minitoolai._chat import parameters
+from langchain_minitoolai._chat.usage import image_tokens
 from langchain_minitoolai.errors import InvalidInputError, MissingAPIKeyError
 from tests.unit_tests.fake_service import make
 
@@ -113,7 +114,7 @@ def test_bad_input_is_refused_when_the_model_is_made(given: dict[str, Any], told
 
 
 def test_an_unknown_model_is_taken_with_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_parameters, "_warned", set())
+    monkeypatch.setattr(parameters, "_warned", set())
     with pytest.warns(UserWarning, match="gpt-9"):
         made = make(model="gpt-9")
     assert made.model == "gpt-9"

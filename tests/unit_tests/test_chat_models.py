@@ -21,7 +21,8 @@ from langchain_core.messages import (
 from langchain_core.runnables import RunnableBinding
 from pydantic import BaseModel
 
-from langchain_minitoolai import ChatMiniToolAI, _parameters, errors
+from langchain_minitoolai import ChatMiniToolAI, errors
+from langchain_minitoolai._chat import parameters
 from tests.unit_tests.fake_service import NOW, WAYS, FakeService, answer, ask, install, make
 
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>'
@@ -105,7 +106,7 @@ async def test_an_answer_is_the_same_in_all_four_ways(service: FakeService, way:
 async def test_only_a_stream_is_left_open(service: FakeService, way: str) -> None:
     service.reply("Hi")
     await answer(way, make(), "Hi")
-    assert service.calls[0].reads == ("stream" if "stream" in way else "answer")
+    assert service.calls[0].response_mode == ("stream" if "stream" in way else "answer")
     assert [opened.closed for opened in service.opened] == [True] * ("stream" in way)
 
 
@@ -172,7 +173,7 @@ async def test_bad_input_of_a_call_is_refused_before_anything_is_sent(
 async def test_an_unknown_model_of_a_call_is_warned_of_once_and_sent(
     service: FakeService, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_parameters, "_warned", set())
+    monkeypatch.setattr(parameters, "_warned", set())
     service.reply("Hi")
     service.reply("Hi")
     with pytest.warns(UserWarning, match="'gpt-9'"):

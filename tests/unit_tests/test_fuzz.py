@@ -21,12 +21,13 @@ from langchain_core.messages import (
 from pydantic import SecretStr
 from pydantic_core import from_json, to_json
 
-from langchain_minitoolai import ChatMiniToolAI, _intake, contract, errors
-from langchain_minitoolai._answers import AnswerReader, Piece
-from langchain_minitoolai._budget import Budget
-from langchain_minitoolai._failures import error_of, retry_after
-from langchain_minitoolai._intake import AnswerIntake, BodyIntake, Decoder
-from langchain_minitoolai._wire import Call, Reply
+from langchain_minitoolai import ChatMiniToolAI, contract, errors
+from langchain_minitoolai._chat.stream import AnswerReader, Piece
+from langchain_minitoolai._http import body as _intake
+from langchain_minitoolai._http.body import AnswerIntake, BodyIntake, Decoder
+from langchain_minitoolai._http.deadline import Budget
+from langchain_minitoolai._http.effects import Request, Response
+from langchain_minitoolai._http.error_mapping import error_of, retry_after
 
 SECRET = "sk-5ecret-0123456789"
 
@@ -149,7 +150,7 @@ def test_any_json_in_place_of_a_stream_is_an_answer_or_an_error_of_ours(value: A
 def test_any_reply_is_an_error_fit_to_show(
     status: int, headers: dict[str, str], body: bytes
 ) -> None:
-    error = error_of(Reply(status, headers, body)).redact(SECRET)
+    error = error_of(Response(status, headers, body)).redact(SECRET)
     _check_error(error)
     assert error.retry_after is None or error.retry_after >= 0
 
@@ -277,7 +278,7 @@ def _sent(messages: Sequence[BaseMessage], **options: Any) -> bytes | None:
     model = _model()
     try:
         request = model._request(list(messages), None, options)
-        call = Call(contract.CHAT_PATH, request.body)
+        call = Request(contract.CHAT_PATH, request.body)
         return model._client().request(call, Budget(lambda: 0.0, 60.0, None)).read()
     except errors.InvalidInputError:
         return None

@@ -17,11 +17,12 @@ from langchain_core.tracers.schemas import Run
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PrivateAttr, ValidationError
 
-from langchain_minitoolai import _image_orders, contract, errors
-from langchain_minitoolai._wire import Reply
+from langchain_minitoolai import contract, errors
+from langchain_minitoolai._http.effects import Response
+from langchain_minitoolai._images import orders
 from langchain_minitoolai.tools import ImageJob, ImageToolError, MiniToolAIImageTool
 from tests.unit_tests.acting import Actor, answer
-from tests.unit_tests.test_image_result import png
+from tests.unit_tests.images.test_result import png
 
 URL = "https://cdn.example.com/a.png"
 TAKEN = answer({"status": "success", "jobid": 77, "signature": "s3cr3t"})
@@ -45,7 +46,7 @@ class Tool(MiniToolAIImageTool):
         return SimpleNamespace(run=run, clock=self._actor.clock)
 
 
-def tool_on(*answers: Reply | errors.MiniToolAIError, **options: Any) -> Tool:
+def tool_on(*answers: Response | errors.MiniToolAIError, **options: Any) -> Tool:
     options |= {"api_key": "a-key", "base_url": "https://example.com/api"}
     tool = Tool(**options)
     tool._actor = Actor(answers or [TAKEN, READY, TAKEN, READY])
@@ -203,7 +204,7 @@ def test_a_picture_is_fetched_past_the_proxy_without_the_key(
         asked.append((address, how["route"].proxy, how["loopback"]))
         return png()
 
-    monkeypatch.setattr(_image_orders, "fetch", fetch)
+    monkeypatch.setattr(orders, "fetch", fetch)
     message = drawn(tool_on(save_to=tmp_path, proxy=proxy), CALL)
     assert asked == [(URL, proxy, False)]
     assert Path(message.artifact["path"]).exists()

@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 
 import httpx
 
-from langchain_minitoolai._budget import Budget
-from langchain_minitoolai._network import Route, make_client
+from langchain_minitoolai._http.deadline import Budget
+from langchain_minitoolai._http.network import Route, make_client
 from tests.unit_tests.shells import Clock
 
 Made: TypeAlias = httpx.Client | httpx.AsyncClient

@@ -1,0 +1,1 @@
+"""Chat completions: messages to requests, response bytes to chunks."""

@@ -1,0 +1,217 @@
+"""The parameters of a chat call: checked, and brought to one form."""
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, get_args
+
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from pydantic import PydanticUserError
+
+from langchain_minitoolai import contract
+from langchain_minitoolai._tool_calling.prompt import MODES, OpenAITool, choose_tools
+from langchain_minitoolai.errors import InvalidInputError
+
+ToolCalling = Literal["prompted", "native"]
+
+_ALIASES: Final = {
+    "model_name": "model",
+    "max_completion_tokens": "max_tokens",
+    "stop_sequences": "stop",
+}
+_PASSED: Final = ("stream", "stream_usage")  # core's own; every answer streams, with its usage
+
+UNDESCRIBED: Final = (ValueError, TypeError, NameError, PydanticUserError)
+"""What core and pydantic raise where they find no schema."""
+_MODELS_OWN: Final = ("timeout", "total_timeout", "max_retries")
+
+_warned: set[str] = set()
+
+
+def warn_once(message: str) -> None:
+    """Warn, unless the same was said before in this process."""
+    if message not in _warned:
+        _warned.add(message)
+        warnings.warn(message, stacklevel=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The parameters of one call; the constructor's, with the call's own on top.
+
+    Raises:
+        InvalidInputError: If one is out of its range.
+    """
+
+    model: str
+    temperature: float | None = None
+    max_tokens: int | None = None
+    stop: Any = None
+    tool_calling: ToolCalling = "prompted"
+    model_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    tools: Sequence[Any] = ()
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    strict: bool | None = None
+    response_format: Any = None
+
+    def __post_init__(self) -> None:
+        """Check what the fields' types don't say."""
+        check_model(self.model)
+        check_temperature(self.temperature)
+        check_max_tokens(self.max_tokens)
+        if self.tool_calling not in get_args(ToolCalling):
+            allowed = ", ".join(get_args(ToolCalling))
+            raise InvalidInputError(f"tool_calling is {self.tool_calling!r}; allowed: {allowed}")
+        if not isinstance(self.model_kwargs, Mapping):
+            raise InvalidInputError(f"model_kwargs is {self.model_kwargs!r}; allowed: a dict")
+
+    def replace(self, changes: Mapping[str, Any]) -> "Parameters":
+        """Put a call's own parameters on top.
+
+        Raises:
+            InvalidInputError: If one is unknown or out of its range.
+        """
+        known = {name: getattr(self, name) for name in self.__slots__}
+        for name, value in changes.items():
+            name = _ALIASES.get(name, name)  # noqa: PLW2901 - the same parameter
+            if name in known:
+                known[name] = value
+            elif name in _MODELS_OWN:
+                raise InvalidInputError(f"{name} belongs to the model: ChatMiniToolAI({name}=…)")
+            elif name not in _PASSED:
+                allowed = ", ".join(known)
+                raise InvalidInputError(
+                    f"{name} is no parameter of a call; allowed: {allowed}. "
+                    "What the service does not document goes into model_kwargs"
+                )
+        return Parameters(**known)
+
+
+def check_model(model: Any) -> str:
+    """Check a model's name; an unknown one gets one warning, since a new one may exist."""
+    if not isinstance(model, str) or not model.strip():
+        allowed = ", ".join(contract.CHAT_MODELS)
+        raise InvalidInputError(f"model is {model!r}; allowed: {allowed}")
+    if model not in contract.CHAT_MODELS:
+        known = ", ".join(contract.CHAT_MODELS)
+        warn_once(
+            f"model {model!r} is not among those the service documents ({known}); "
+            "it is sent as it is"
+        )
+    return model
+
+
+def check_temperature(temperature: Any) -> float | None:
+    """Check a temperature against the documented range."""
+    low, high, _ = contract.TEMPERATURE
+    if temperature is None:
+        return None
+    number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+    if not number or not low <= temperature <= high:
+        raise InvalidInputError(f"temperature is {temperature!r}; allowed: {low} to {high}")
+    return temperature  # type: ignore[no-any-return]
+
+
+def check_max_tokens(max_tokens: Any) -> int | None:
+    """Check the upper bound of an answer."""
+    if max_tokens is None:
+        return None
+    if not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or max_tokens < 1:
+        raise InvalidInputError(f"max_tokens is {max_tokens!r}; allowed: 1 or more")
+    return max_tokens
+
+
+def stop_sequences(stop: Any) -> tuple[str, ...]:
+    """Check stop sequences, one or several."""
+    if not isinstance(stop or (), Iterable):
+        raise InvalidInputError(f"stop is {stop!r}; allowed: text, or a list of texts")
+    sequences = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    for each in sequences:
+        if not isinstance(each, str) or not each:
+            raise InvalidInputError(f"stop holds {each!r}; allowed: text that is not empty")
+    return sequences
+
+
+def openai_tools(tools: Iterable[Any], *, strict: bool | None = None) -> list[dict[str, Any]]:
+    """Convert tools of any form to OpenAI's.
+
+    Raises:
+        InvalidInputError: If one can't be converted.
+    """
+    if isinstance(tools, str | Mapping) or not isinstance(tools or (), Iterable):
+        raise InvalidInputError(f"tools is {tools!r}; allowed: a list of tools")
+    return [
+        _openai_tool(tool, f"tools[{index}]", strict=strict)
+        for index, tool in enumerate(tools or ())
+    ]
+
+
+def _openai_tool(tool: Any, field: str, *, strict: bool | None) -> dict[str, Any]:
+    kind = tool.get("type") if isinstance(tool, Mapping) else None
+    builtin = kind not in (None, "function", "object") and "input_schema" not in tool
+    try:
+        made = {} if builtin else convert_to_openai_tool(tool, strict=strict)
+    except UNDESCRIBED as error:
+        raise InvalidInputError(f"{field} can't be described: {error}") from None
+    function = made.get("function")
+    if not isinstance(function, Mapping) or not function.get("name"):
+        raise InvalidInputError(
+            f"{field} is of type {made.get('type', kind)!r} and describes no function; allowed: "
+            "functions with a name, since the service has no tools of its own"
+        )
+    return made
+
+
+def chosen(tool_choice: Any, tools: Sequence[OpenAITool]) -> str:
+    """Bring a tool choice to one form: `"auto"`, `"required"`, `"none"` or a bound name.
+
+    Raises:
+        InvalidInputError: If it names no bound tool, or is of no known form.
+    """
+    choice = tool_choice
+    if isinstance(choice, Mapping):
+        inner = choice.get("function", choice)
+        named = inner.get("name") if isinstance(inner, Mapping) else None
+        choice = named or choice.get("type")
+    if choice is None or choice is False or choice == "":
+        return "auto"
+    if choice is True or choice == "any":
+        choice = "required"
+    if not isinstance(choice, str):
+        raise InvalidInputError(
+            f"tool_choice is {tool_choice!r}; allowed: {', '.join(MODES)}, any, True, a tool's "
+            "name, or OpenAI's object that names one"
+        )
+    if tools or choice not in MODES:
+        choose_tools(tools, choice)
+    return choice
+
+
+def response_format(wanted: Any) -> dict[str, Any] | None:
+    """Bring a response format to OpenAI's form; `None` is free text.
+
+    Raises:
+        InvalidInputError: If it is of no known form.
+    """
+    if wanted is None:
+        return None
+    kind = wanted.get("type") if isinstance(wanted, Mapping) else None
+    if kind == "text":
+        return None
+    if kind == "json_object" or (kind == "json_schema" and _holds_schema(wanted)):
+        return dict(wanted)
+    try:
+        schema = convert_to_json_schema(wanted)
+    except UNDESCRIBED as error:
+        raise InvalidInputError(
+            f"response_format is {wanted!r}; allowed: a schema, or OpenAI's json_schema, "
+            f"json_object or text ({error})"
+        ) from None
+    name = schema.get("title", "response")
+    return {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}
+
+
+def _holds_schema(wanted: Mapping[str, Any]) -> bool:
+    inner = wanted.get("json_schema")
+    return isinstance(inner, Mapping) and isinstance(inner.get("schema", {}), Mapping)

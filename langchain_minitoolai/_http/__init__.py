@@ -1,0 +1,1 @@
+"""HTTP: requests sent, responses read, retries, deadlines, connection pools."""

@@ -1,0 +1,1 @@
+"""Image jobs: submit once, poll, download, save."""

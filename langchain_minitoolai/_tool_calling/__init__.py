@@ -1,0 +1,1 @@
+"""Tool calls over a service that documents none: prompt, history, parser."""

@@ -1,0 +1,161 @@
+"""Where a picture may be fetched from."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langchain_minitoolai._images.ssrf import (
+    Target,
+    check_resolved,
+    is_loopback,
+    is_picture_address,
+    redirected,
+    target,
+)
+from langchain_minitoolai.errors import PictureError
+
+
+@pytest.mark.parametrize(
+    "address", ["https://cdn.example.com/a.png?sig=1", "https://8.8.8.8:8443/a", "HTTPS://x.no/a"]
+)
+def test_an_https_address_is_one_a_picture_can_lie_at(address: str) -> None:
+    assert is_picture_address(address, loopback=False)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        None,
+        17,
+        "",
+        "a.png",
+        "/a.png",
+        "http://cdn.example.com/a.png",
+        "http://127.0.0.1:8000/a.png",
+        "ftp://example.com/a.png",
+        "file:///etc/passwd",
+        "data:image/png;base64,AAAA",
+        "javascript:alert(1)",
+        "https://",
+        "https:///a.png",
+        "https://user@example.com/a",
+        "https://:secret@example.com/a",
+        "https://example.com:0/a",
+        "https://example.com:99999/a",
+        "https://[::1/a",
+        "https://example.com/a b",
+        "https://example.com/\n",
+        "https://example.com\\@127.0.0.1/a",
+        "https://example.com/" + "a" * 9000,
+    ],
+)
+def test_anything_else_is_not(address: object) -> None:
+    assert not is_picture_address(address, loopback=False)
+    if isinstance(address, str):
+        with pytest.raises(PictureError, match="no https address"):
+            target(address, loopback=False)
+
+
+def test_plain_http_is_fine_on_loopback_when_the_api_is_there_too() -> None:
+    assert is_picture_address("http://127.0.0.1:8000/a.png", loopback=True)
+    assert is_picture_address("http://localhost:8000/a.png", loopback=True)
+    assert not is_picture_address("http://example.com/a.png", loopback=True)
+
+
+@given(st.text())
+def test_no_text_makes_the_reader_of_addresses_fail(text: str) -> None:
+    assert is_picture_address("https://" + text, loopback=True) in (True, False)
+    assert is_picture_address(text, loopback=False) in (True, False)
+
+
+def test_a_target_has_the_scheme_s_own_port_unless_one_is_named() -> None:
+    assert target("https://Example.com/a", loopback=False) == Target("https", "example.com", 443)
+    assert target("http://127.0.0.1/a", loopback=True) == Target("http", "127.0.0.1", 80)
+    assert target("https://example.com:444/a", loopback=False).port == 444
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("LOCALHOST.", True),
+        ("app.localhost", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("example.com", False),
+        ("10.0.0.1", False),
+    ],
+)
+def test_loopback_is_known_by_name_and_number(host: str, *, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",  # noqa: S104 - not bound to
+        "224.0.0.1",
+        "240.0.0.1",
+        "::1",
+        "::",
+        "fe80::1%eth0",
+        "fc00::1",
+        "::ffff:10.0.0.1",
+        "2002:0a00:0001::",
+        "64:ff9b::a00:1",
+        "2001:0:4136:e378:8000:63bf:f5ff:fffe",
+        "ff0e::1",
+        "nonsense",
+    ],
+)
+def test_an_address_that_is_not_public_is_not_connected_to(address: str) -> None:
+    with pytest.raises(PictureError, match="not a public address"):
+        check_resolved([address], loopback=False)
+    with pytest.raises(PictureError, match="not a public address"):
+        check_resolved(["8.8.8.8", address], loopback=False)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
+def test_a_public_address_is_pinned(address: str) -> None:
+    assert check_resolved([address, "1.1.1.1"], loopback=False) == address
+
+
+def test_loopback_is_connected_to_only_when_the_api_is_there_too() -> None:
+    assert check_resolved(["127.0.0.1"], loopback=True) == "127.0.0.1"
+    with pytest.raises(PictureError):
+        check_resolved(["10.0.0.1"], loopback=True)
+
+
+def test_a_name_without_an_address_is_an_error() -> None:
+    with pytest.raises(PictureError, match="no address"):
+        check_resolved([], loopback=False)
+
+
+def test_a_redirect_is_resolved_against_what_was_asked_for() -> None:
+    def following(location: str, hops: int = 0) -> str | None:
+        return redirected("https://a.no/x/y", 302, location, hops=hops, loopback=False)
+
+    assert following("z.png") == "https://a.no/x/z.png"
+    assert following("//b.no/z.png") == "https://b.no/z.png"
+    assert following("https://b.no/z.png", hops=2) == "https://b.no/z.png"
+
+
+def test_an_answer_that_is_no_redirect_redirects_nowhere() -> None:
+    assert redirected("https://a.no/", 200, "https://b.no/", hops=0, loopback=False) is None
+
+
+@pytest.mark.parametrize("location", [None, "", "http://a.no/z", "file:///etc/passwd", "//[z"])
+def test_a_redirect_to_where_no_picture_lies_is_refused(location: str | None) -> None:
+    with pytest.raises(PictureError, match="redirects to one"):
+        redirected("https://a.no/x", 302, location, hops=0, loopback=False)
+
+
+def test_the_fourth_redirect_is_refused() -> None:
+    with pytest.raises(PictureError, match="more than 3 times"):
+        redirected("https://a.no/x", 302, "/y", hops=3, loopback=False)

@@ -1,0 +1,391 @@
+"""How the service is reached: fields that are checked, secrets that stay secret, late clients."""
+
+import copy
+import pickle
+import threading
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from langchain_minitoolai import _config, contract
+from langchain_minitoolai._config import (
+    Connection,
+    check_base,
+    is_loopback,
+    unknown_names,
+)
+from langchain_minitoolai._http.async_client import AsyncClient
+from langchain_minitoolai._http.client import Client
+from langchain_minitoolai.errors import MissingAPIKeyError
+
+KEY = "sk-test-0123456789"
+BASE = "https://service.test/api"
+
+
+class Owner(Connection):
+    """The least that can own a connection."""
+
+    name: str = "owner"
+
+
+def owner(**fields: Any) -> Owner:
+    return Owner(**{"api_key": KEY, "base_url": BASE, **fields})
+
+
+def refusal(**fields: Any) -> str:
+    with pytest.raises(ValidationError) as raised:
+        owner(**fields)
+    return str(raised.value)
+
+
+# --- Names ----------------------------------------------------------------------------
+
+
+def test_an_unknown_name_is_refused_with_the_like_one_and_without_its_value() -> None:
+    text = refusal(max_retrys="hush", other=1)
+    assert "max_retrys is no parameter of Owner (is it max_retries?)" in text
+    assert "other is no parameter of Owner" in text
+    assert "hush" not in text
+    assert "model_kwargs" not in text
+
+
+def test_where_there_are_model_kwargs_a_refused_name_is_sent_there() -> None:
+    text = unknown_names("Chat", ["model", "zz"], frozenset({"model", "model_kwargs"}))
+    assert text == (
+        "zz is no parameter of Chat; what the service does not document goes into model_kwargs"
+    )
+
+
+def test_a_connection_that_is_one_already_is_taken_as_it_is() -> None:
+    made = owner()
+    assert Owner.model_validate(made) is made
+
+
+# --- The key --------------------------------------------------------------------------
+
+
+def test_the_key_comes_from_the_argument_or_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(contract.API_KEY_VARIABLE, f" {KEY}\n")
+    assert Owner().minitoolai_api_key.get_secret_value() == KEY
+    assert owner(api_key="other").minitoolai_api_key.get_secret_value() == "other"
+    assert Owner(minitoolai_api_key=SecretStr("x")).minitoolai_api_key.get_secret_value() == "x"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_missing_key_is_an_error_that_names_the_variable_and_the_sandbox(
+    monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    if value is not None:
+        monkeypatch.setenv(contract.API_KEY_VARIABLE, value)
+    with pytest.raises(MissingAPIKeyError, match=r"MINITOOLAI_API_KEY.*sandbox"):
+        Owner()
+
+
+@pytest.mark.parametrize("key", ["", " \n", "two\nlines", "nøkkel", "a\x00b"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(key: str) -> None:
+    shown = refusal(api_key=key)
+    assert "api_key" in shown
+    assert not key.strip() or key not in shown
+
+
+# --- The address ----------------------------------------------------------------------
+
+
+def test_the_address_comes_from_the_argument_the_environment_or_the_contract(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert Owner(api_key=KEY).minitoolai_api_base == contract.API_BASE
+    monkeypatch.setenv(contract.API_BASE_VARIABLE, "http://localhost:8000/api/")
+    assert Owner(api_key=KEY).minitoolai_api_base == "http://localhost:8000/api"
+    assert owner().minitoolai_api_base == BASE
+
+
+@pytest.mark.parametrize(
+    ("base", "kept"),
+    [
+        ("https://minitoolai.com/api", "https://minitoolai.com/api"),
+        (" https://minitoolai.com/api// ", "https://minitoolai.com/api"),
+        ("https://gateway.test:8443/mini/api", "https://gateway.test:8443/mini/api"),
+        ("http://127.0.0.1:9/api", "http://127.0.0.1:9/api"),
+        ("http://[::1]:9/api", "http://[::1]:9/api"),
+        ("http://localhost/api", "http://localhost/api"),
+    ],
+)
+def test_an_address_over_https_or_on_loopback_is_fine(base: str, kept: str) -> None:
+    assert check_base(base) == kept
+
+
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [
+        ("http://service.test/api", "allowed: https"),
+        ("http://10.0.0.1/api", "allowed: https"),
+        ("http://localhost.evil.test/api", "allowed: https"),
+        ("ftp://localhost/api", "allowed: https"),
+        ("service.test/api", "allowed: https"),
+        ("", "allowed: https"),
+        ("https://service.test", "ends in /api"),
+        ("https://service.test/v1", "ends in /api"),
+        ("https:///api", "ends in /api"),
+        ("https://service.test/api#top", "ends in /api"),
+        ("https://[::1/api", "no address"),
+        ("https://service.test:99999/api", "no address"),
+    ],
+)
+def test_another_address_is_refused_and_what_is_allowed_is_said(base: str, words: str) -> None:
+    with pytest.raises(ValueError, match="base_url") as raised:
+        check_base(base)
+    assert words in str(raised.value)
+    assert "minitoolai_api_base" in refusal(base_url=base) or "base_url" in refusal(base_url=base)
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "https://user:s3cr3t@service.test/api",
+        "https://s3cr3t@service.test/api",
+        "https://:s3cr3t@service.test/api",
+        "http://user:s3cr3t@service.test/api",
+        "user:s3cr3t@service.test/api",
+        "https://service.test/api?key=s3cr3t",
+        "ftp://service.test/api?key=s3cr3t",
+    ],
+)
+def test_an_address_that_holds_a_secret_is_refused_without_showing_it(base: str) -> None:
+    shown = refusal(base_url=base)
+    assert "pass the key as api_key" in shown
+    assert "s3cr3t" not in shown
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("0.0.0.0", False),  # noqa: S104 - not bound to
+        ("8.8.8.8", False),
+        ("example.com", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_loopback_is_this_machine(host: str | None, *, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+# --- The other fields -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("timeout", 0),
+        ("timeout", -1),
+        ("timeout", float("inf")),
+        ("timeout", float("nan")),
+        ("timeout", None),
+        ("max_retries", -1),
+        ("max_retries", 1.5),
+        ("verify", None),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused_by_name(field: str, value: Any) -> None:
+    assert field in refusal(**{field: value})
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://proxy.test:3128",
+        "https://user:pw@proxy.test",
+        "socks5://127.0.0.1:1080",
+        "socks5h://p",
+    ],
+)
+def test_a_proxy_is_kept_as_a_secret(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setattr(_config, "find_spec", lambda name: name)
+    made = owner(proxy=proxy)
+    assert made.proxy is not None
+    assert made.proxy.get_secret_value() == proxy
+    assert proxy not in repr(made)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "",
+        "proxy.test:3128",
+        "ftp://u:s3cr3t@proxy.test",
+        "http://",
+        "http://u:s3cr3t@[::1",
+        "http://u:s3cr3t@proxy.test:99999",
+        "http://u:s3cr3t@proxy.test:0",
+        "http://u:s3cr3t@pro\u2100xy.test",
+    ],
+)
+def test_what_is_no_proxy_is_refused_without_showing_it(proxy: str) -> None:
+    shown = refusal(proxy=proxy)
+    assert "proxy is no address of a proxy; allowed: http://host:port" in shown
+    assert "s3cr3t" not in shown
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "SOCKS5"])
+def test_a_socks_proxy_is_refused_where_its_package_is_missing(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    missed: list[str] = []
+    monkeypatch.setattr(_config, "find_spec", missed.append)
+    shown = refusal(proxy=f"{scheme}://u:s3cr3t@proxy.test:1080")
+    assert 'pip install "httpx[socks]"' in shown
+    assert "s3cr3t" not in shown
+    assert missed == ["socksio"]
+    assert owner(proxy="http://proxy.test:3128").proxy
+    assert missed == ["socksio"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"": "x"}, {"a b": "x"}, {"a:": "x"}, {"å": "x"}, {"a": "s3cr3t\r\nb: c"}, {"a": "s3cr3t ø"}],
+)
+def test_a_header_that_can_t_be_sent_is_refused_without_its_value(headers: dict[str, str]) -> None:
+    shown = refusal(default_headers=headers)
+    assert "default_headers" in shown
+    assert "s3cr3t" not in shown
+
+
+def test_headers_are_sent_with_every_request() -> None:
+    made = owner(default_headers={"X-Team": "blue", "x-empty": ""})
+    for client in (made._client(), made._async_client()):
+        assert client._headers["x-team"] == "blue"
+        assert client._headers["x-empty"] == ""
+
+
+# --- Secrets --------------------------------------------------------------------------
+
+
+def test_no_secret_is_in_a_repr_or_a_dump() -> None:
+    made = owner(proxy="http://u:s3cr3t@proxy.test", default_headers={"X": "s3cr3t"})
+    made._client()
+    for shown in (repr(made), str(made), made.model_dump_json(), repr(made.model_dump())):
+        assert KEY not in shown
+        assert "s3cr3t" not in shown
+    assert {"proxy", "default_headers"}.isdisjoint(made.model_dump())
+    assert made.lc_secrets == {"minitoolai_api_key": "MINITOOLAI_API_KEY"}
+
+
+def test_an_error_does_not_show_what_was_put_in() -> None:
+    shown = refusal(timeout="s3cr3t", default_headers={"X": ["s3cr3t"]}, proxy=["s3cr3t"])
+    assert "s3cr3t" not in shown
+
+
+# --- Clients --------------------------------------------------------------------------
+
+
+def test_nothing_is_opened_before_it_is_asked_for() -> None:
+    made = owner(proxy="http://nobody-else-s.test:3128")
+    assert made._shells._made is None
+    client, twin = made._client(), made._async_client()
+    assert isinstance(client, Client)
+    assert isinstance(twin, AsyncClient)
+    assert client.network is twin.network
+    assert client.network._sync == {}
+
+
+def test_clients_are_made_once() -> None:
+    made = owner()
+    assert made._client() is made._client()
+    assert made._async_client() is made._async_client()
+
+
+def test_owners_with_the_same_route_share_connections() -> None:
+    one, two, three = owner(), owner(api_key="other"), owner(verify=False)
+    assert one._client().network is two._client().network
+    assert one._client().network is not three._client().network
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("minitoolai_api_key", SecretStr("other")),
+        ("minitoolai_api_base", "https://other.test/api"),
+        ("default_headers", {"X": SecretStr("1")}),
+        ("proxy", SecretStr("http://proxy.test")),
+        ("verify", False),
+    ],
+)
+def test_a_setting_that_changes_is_obeyed_by_the_next_call(field: str, value: Any) -> None:
+    made = owner()
+    before = made._client()
+    setattr(made, field, value)
+    assert made._client() is not before
+    assert made._client() is made._client()
+
+
+def test_a_changed_copy_has_a_key_of_its_own() -> None:
+    made = owner()
+    made._client()
+    changed = made.model_copy(update={"minitoolai_api_key": SecretStr("other")})
+    assert changed._client().secret == "other"
+    assert made._client().secret == KEY
+
+
+@pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))],  # noqa: S301
+)
+def test_an_owner_can_be_copied_and_pickled_after_use(again: Any) -> None:
+    made = owner(
+        proxy="http://u:pw@proxy.test", default_headers={"X": "1"}, timeout=7, verify=False
+    )
+    made._client()
+    twin = again(made)
+    assert twin.model_dump() == made.model_dump()
+    assert (twin.proxy, twin.default_headers) == (made.proxy, made.default_headers)
+    assert twin._client().secret == KEY
+
+
+def test_a_deep_copy_and_a_pickle_start_without_clients() -> None:
+    made = owner()
+    made._client()
+    for twin in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):  # noqa: S301
+        assert twin._shells._made is None
+
+
+def test_threads_that_ask_at_once_get_clients_that_share_connections() -> None:
+    made = owner()
+    found: list[Client] = []
+    threads = [threading.Thread(target=lambda: found.append(made._client())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len({id(client.network) for client in found}) == 1
+
+
+def test_two_owners_with_the_same_fields_are_equal_used_or_not() -> None:
+    one, two = owner(), owner()
+    one._client()
+    assert one == two
+    assert len({one._shells, two._shells}) == 1
+    assert copy.deepcopy(one) == one
+    assert one != owner(timeout=7)
+
+
+def test_core_s_own_steps_after_making_an_owner_are_taken() -> None:
+    steps: list[str] = []
+
+    class Base(BaseModel):
+        def model_post_init(self, context: Any, /) -> None:
+            steps.append("core")
+
+    class Both(Connection, Base):
+        pass
+
+    Both(api_key=KEY)
+    assert steps == ["core"]
