@@ -1,7 +1,6 @@
 """What a chat model is before it speaks: its fields, and what LangChain asks about it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any, Literal, Self
 
 from langchain_core.language_models import BaseChatModel
@@ -25,13 +24,13 @@ from langchain_minitoolai._chat.parameters import (
 from langchain_minitoolai._chat.profiles import profile_of
 from langchain_minitoolai._chat.request import chat_request
 from langchain_minitoolai._chat.tokens import count_request, count_text
-from langchain_minitoolai._config import Connection
-from langchain_minitoolai._http.network import Route
+from langchain_minitoolai._config import ClientConfig
+from langchain_minitoolai._http.pool import TransportConfig, has_aiohttp
 from langchain_minitoolai._version import __version__
 from langchain_minitoolai.errors import InvalidInputError
 
 
-class ChatFields(Connection, BaseChatModel):
+class ChatFields(ClientConfig, BaseChatModel):
     """The fields of `ChatMiniToolAI`, and what needs no call."""
 
     model_config = ConfigDict(
@@ -82,16 +81,25 @@ class ChatFields(Connection, BaseChatModel):
     @field_validator("async_transport")
     @classmethod
     def _check_transport(cls, transport: str) -> str:
-        if transport == "aiohttp" and find_spec("httpx_aiohttp") is None:
+        if transport == "aiohttp" and not has_aiohttp():
             raise ValueError(
                 "async_transport is 'aiohttp', which is not installed: "
                 'pip install "langchain-minitoolai[aiohttp]"'
             )
         return transport
 
+    @model_validator(mode="after")
+    def _check_async_client(self) -> Self:
+        if self.async_transport == "aiohttp" and self.http_async_client is not None:
+            raise ValueError(
+                "async_transport and http_async_client are given together; "
+                "the client brings its own transport"
+            )
+        return self
+
     @override
-    def _route(self) -> Route:
-        return super()._route()._replace(aiohttp=self.async_transport == "aiohttp")
+    def _transport_config(self) -> TransportConfig:
+        return super()._transport_config()._replace(aiohttp=self.async_transport == "aiohttp")
 
     @model_validator(mode="after")
     def _set_minitoolai_version(self) -> Self:

@@ -1,13 +1,14 @@
-"""What the model and the tool share: key, address, times, retries, and lazy clients."""
+"""Configuration shared by the model and the tool: key, URL, timeouts, retries, HTTP clients."""
 
 import os
 import re
+import ssl
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib.util import find_spec
-from ipaddress import ip_address
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from langchain_core.utils.utils import from_env
@@ -17,19 +18,25 @@ from pydantic import (
     Field,
     PrivateAttr,
     SecretStr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from langchain_minitoolai import contract
-from langchain_minitoolai._http.async_client import AsyncClient
-from langchain_minitoolai._http.client import Client
-from langchain_minitoolai._http.network import Route
-from langchain_minitoolai._http.pool import network
-from langchain_minitoolai.errors import MissingAPIKeyError
+from langchain_minitoolai._http.client import AsyncClient, SyncClient
+from langchain_minitoolai._http.pool import (
+    TransportConfig,
+    client_pool,
+    is_client_instance,
+    validate_client,
+)
+from langchain_minitoolai._http.transport import is_loopback
+from langchain_minitoolai.errors import InvalidInputError, MissingAPIKeyError
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, a header's name
 _PROXIES = ("http", "https", "socks5", "socks5h")
+_CLIENT_FIELDS = ("http_client", "http_async_client")
 
 
 def _key_from_environment() -> SecretStr:
@@ -41,22 +48,27 @@ def _key_from_environment() -> SecretStr:
     )
 
 
-class Connection(BaseModel):
+class ClientConfig(BaseModel):
     """The fields that say how to reach the service; nothing is opened before the first call."""
 
-    model_config = ConfigDict(populate_by_name=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        populate_by_name=True, hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
 
     minitoolai_api_key: SecretStr = Field(
         alias="api_key", default_factory=_key_from_environment, validate_default=True
     )
     """The API key; from `MINITOOLAI_API_KEY` if not given."""
 
+    allow_insecure_http: bool = False
+    """Whether `base_url` may be plain http beyond loopback: the key then travels unencrypted."""
+
     minitoolai_api_base: str = Field(
         alias="base_url",
         default_factory=from_env(contract.API_BASE_VARIABLE, default=contract.API_BASE),
         validate_default=True,
     )
-    """The service's address, ending in `/api`; from `MINITOOLAI_API_BASE` if not given."""
+    """The service's URL, or a gateway's, with any path; from `MINITOOLAI_API_BASE` if not given."""
 
     timeout: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     """Seconds without progress before a request is given up."""
@@ -65,18 +77,26 @@ class Connection(BaseModel):
     """Attempts after the first; 0 means one attempt."""
 
     default_headers: dict[str, SecretStr] | None = Field(default=None, exclude=True)
-    """Headers for every request; their values are kept as secrets."""
+    """Headers for every request but `Authorization`; their values are kept as secrets."""
 
     proxy: SecretStr | None = Field(default=None, exclude=True)
     """A proxy: `http`, `https`, or `socks5` (with `httpx[socks]`); by default the environment's."""
 
-    verify: bool | str = True
-    """Whether to verify TLS certificates, or the path of those to trust."""
+    verify: bool | str | Path | ssl.SSLContext = True
+    """Whether to verify TLS certificates, the path of those to trust, or a TLS context."""
 
-    _shells: "_Shells" = PrivateAttr(default_factory=lambda: _Shells())  # noqa: PLW0108 - defined below
+    http_client: Any = Field(default=None, exclude=True, repr=False)
+    """Your own `httpx.Client` for sync calls, or a callable that makes one, once a process.
+
+    A client that you made is yours to close; one that your callable made is closed here."""
+
+    http_async_client: Any = Field(default=None, exclude=True, repr=False)
+    """Your own `httpx.AsyncClient` for async calls, or a callable that makes one for each loop."""
+
+    _clients: "_ClientCache" = PrivateAttr(default_factory=lambda: _ClientCache())  # noqa: PLW0108 - defined below
 
     def model_post_init(self, context: Any, /) -> None:
-        """Pass the word on, so that core's own steps are not skipped."""
+        """Call core's own step, which pydantic would skip."""
         super().model_post_init(context)
 
     @property
@@ -88,7 +108,7 @@ class Connection(BaseModel):
     @classmethod
     def _check_names(cls, given: Any) -> Any:
         # Pydantic's own words on an extra field name neither a like one nor a way out.
-        if isinstance(given, Mapping) and not given.keys() <= (known := names_of(cls)):
+        if isinstance(given, Mapping) and not given.keys() <= (known := field_names(cls)):
             raise ValueError(unknown_names(cls.__name__, given, known))
         return given
 
@@ -102,8 +122,8 @@ class Connection(BaseModel):
 
     @field_validator("minitoolai_api_base")
     @classmethod
-    def _check_base(cls, base: str) -> str:
-        return check_base(base)
+    def _check_base_url(cls, base_url: str, info: ValidationInfo) -> str:
+        return validate_base_url(base_url, insecure=bool(info.data.get("allow_insecure_http")))
 
     @field_validator("default_headers")
     @classmethod
@@ -112,6 +132,8 @@ class Connection(BaseModel):
             text = value.get_secret_value()
             if not _TOKEN.fullmatch(name) or not text.isascii() or not text.isprintable():
                 raise ValueError(f"default_headers: {name!r} is no header that can be sent")
+            if name.lower() == "authorization":
+                raise ValueError("default_headers holds Authorization; pass the key as api_key")
         return headers
 
     @field_validator("proxy")
@@ -125,18 +147,65 @@ class Connection(BaseModel):
             raise ValueError('proxy is a SOCKS proxy; first: pip install "httpx[socks]"')
         return proxy
 
-    def _route(self) -> Route:
-        return Route(self.proxy.get_secret_value() if self.proxy else None, self.verify)
+    @field_validator("http_client", "http_async_client")
+    @classmethod
+    def _check_http_client(cls, given: Any, info: ValidationInfo) -> Any:
+        if given is not None:
+            field = str(info.field_name)
+            validate_client(field, given, is_async=field == "http_async_client")
+        return given
 
-    def _client(self) -> Client:
-        return self._shells.get(self)[0]
+    @model_validator(mode="after")
+    def _check_client_options(self) -> Self:
+        users = [name for name in _CLIENT_FIELDS if getattr(self, name) is not None]
+        options = [
+            name
+            for name, is_set in (("proxy", self.proxy), ("verify", self.verify is not True))
+            if is_set
+        ]
+        if users and options:
+            given = " and ".join([*users, *options])
+            raise ValueError(f"{given} are given together; set {options[0]} in the client itself")
+        return self
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Refuse to pickle a client; a callable that makes one is pickled by its name."""
+        for name in _CLIENT_FIELDS:
+            if is_client_instance(getattr(self, name)):
+                raise InvalidInputError(
+                    f"{name} is a client, which can't be pickled; allowed: a callable that makes "
+                    f"one, such as a function of a module ({name}=make_client)"
+                )
+        if isinstance(self.verify, ssl.SSLContext):
+            raise InvalidInputError(
+                "verify is an ssl.SSLContext, which can't be pickled; allowed: a path"
+            )
+        return super().__getstate__()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Copy all but the user's clients and TLS context, which the copy shares."""
+        memo = {} if memo is None else memo
+        for shared in (self.http_client, self.http_async_client, self.verify):
+            memo[id(shared)] = shared
+        return super().__deepcopy__(memo)
+
+    def _transport_config(self) -> TransportConfig:
+        return TransportConfig(
+            proxy=self.proxy.get_secret_value() if self.proxy else None,
+            verify=str(self.verify) if isinstance(self.verify, Path) else self.verify,
+            http_client=self.http_client,
+            http_async_client=self.http_async_client,
+        )
+
+    def _sync_client(self) -> SyncClient:
+        return self._clients.get(self)[0]
 
     def _async_client(self) -> AsyncClient:
-        return self._shells.get(self)[1]
+        return self._clients.get(self)[1]
 
 
 @lru_cache(maxsize=64)
-def names_of(owner: type[BaseModel]) -> frozenset[str]:
+def field_names(owner: type[BaseModel]) -> frozenset[str]:
     """Give the names a constructor takes: its fields and their aliases."""
     aliases = (field.alias for field in owner.model_fields.values())
     return frozenset(owner.model_fields).union(alias for alias in aliases if alias)
@@ -162,83 +231,77 @@ def unknown_names(owner: str, given: Iterable[str], known: frozenset[str]) -> st
 
 
 @lru_cache(maxsize=64)
-def check_base(base: str) -> str:
-    """Check the service's address, and give it without a slash at its end.
+def validate_base_url(base_url: str, *, insecure: bool) -> str:
+    """Check the service's URL, and return it without a slash at its end.
+
+    Args:
+        base_url: What the user gave.
+        insecure: Whether plain http is allowed beyond loopback.
 
     Raises:
-        ValueError: If the key could leak there, or it is no such address.
+        ValueError: If it is no such URL, or the key could leak on the way.
     """
-    base = base.strip().rstrip("/")
+    base_url = base_url.strip().rstrip("/")
     try:
-        parts = urlsplit(base)
+        parts = urlsplit(base_url)
         _ = parts.port
     except ValueError:
-        raise ValueError("base_url is no address") from None
-    if "@" in base or parts.query:
-        raise ValueError("base_url holds user information or a query; pass the key as api_key")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
-        raise ValueError(f"base_url is {base!r}; allowed: https, or http on loopback")
-    if not parts.hostname or not parts.path.endswith("/api") or parts.fragment:
-        raise ValueError(f"base_url is {base!r}; allowed: an address that ends in /api")
-    return base
+        raise ValueError("base_url is no URL") from None
+    if "@" in base_url or parts.query or parts.fragment:
+        raise ValueError("base_url holds user information, a query or a fragment")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"base_url is {base_url!r}; allowed: https://host/path")
+    if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
+        raise ValueError(
+            f"base_url is {base_url!r}, where the key would travel unencrypted; allowed: https, "
+            "http on loopback, or any http with allow_insecure_http=True"
+        )
+    return base_url
 
 
-def _is_proxy(address: str) -> bool:
+def _is_proxy(url: str) -> bool:
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(url)
         return parts.scheme in _PROXIES and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
 
 
-def is_loopback(host: str | None) -> bool:
-    """Say whether a host is this machine: `localhost` or a loopback address."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host or "").is_loopback
-    except ValueError:
-        return False
-
-
-class _Shells:
+class _ClientCache:
     """The clients of one model or tool: made late, made again when a setting changed.
 
     They stay here: a copy or a pickle of their owner starts with none.
     """
 
     def __init__(self) -> None:
-        self._made: tuple[tuple[Any, ...], tuple[Client, AsyncClient]] | None = None
+        self._made: tuple[tuple[Any, ...], tuple[SyncClient, AsyncClient]] | None = None
 
-    def __reduce__(self) -> tuple[type["_Shells"], tuple[()]]:
-        return (_Shells, ())
+    def __reduce__(self) -> tuple[type["_ClientCache"], tuple[()]]:
+        return (_ClientCache, ())
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Shells)  # owners are equal whoever of them was used
+        return isinstance(other, _ClientCache)  # owners are equal whichever of them was used
 
     def __hash__(self) -> int:
-        return hash(_Shells)
+        return hash(_ClientCache)
 
-    def get(self, owner: Connection) -> tuple[Client, AsyncClient]:
+    def get(self, owner: ClientConfig) -> tuple[SyncClient, AsyncClient]:
         settings = (
             owner.minitoolai_api_key,
             owner.minitoolai_api_base,
-            owner.default_headers,
-            owner._route(),  # noqa: SLF001 - one thing in two classes
+            dict(owner.default_headers or {}),  # a copy: it may be changed in place
+            owner._transport_config(),  # noqa: SLF001 - one thing in two classes
         )
         made = self._made
         if made is None or made[0] != settings:
-            made = self._made = (settings, _make(owner))
+            made = self._made = (settings, _make_clients(owner))
         return made[1]
 
 
-def _make(owner: Connection) -> tuple[Client, AsyncClient]:
-    shared = network(owner._route())  # noqa: SLF001 - one thing in two classes
+def _make_clients(owner: ClientConfig) -> tuple[SyncClient, AsyncClient]:
+    pool = client_pool(owner._transport_config())  # noqa: SLF001 - one thing in two classes
     key = owner.minitoolai_api_key.get_secret_value()
-    headers = _plain(owner.default_headers or {})
-    base = owner.minitoolai_api_base
-    return Client(shared, base, key, headers), AsyncClient(shared, base, key, headers)
-
-
-def _plain(headers: Mapping[str, SecretStr]) -> dict[str, str]:
-    return {name: value.get_secret_value() for name, value in headers.items()}
+    given = owner.default_headers or {}
+    headers = {name: value.get_secret_value() for name, value in given.items()}
+    base_url = owner.minitoolai_api_base
+    return SyncClient(pool, base_url, key, headers), AsyncClient(pool, base_url, key, headers)

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from langchain_minitoolai._http.error_mapping import body_words
+from langchain_minitoolai._http.error_mapping import summarize_body
 from langchain_minitoolai.errors import PictureError
 
 MAX_BYTES: Final = 16 * 1024 * 1024
@@ -67,7 +67,7 @@ def _what_else(data: bytes) -> str:
     if not data:
         return "the picture's address gave nothing"
     if data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-        return f"the picture's address gave a page, not a picture: {body_words(data)}"
+        return f"the picture's address gave a page, not a picture: {summarize_body(data)}"
     return "the picture's address gave bytes that are no PNG, JPEG, WebP, GIF or AVIF"
 
 

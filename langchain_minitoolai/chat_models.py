@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -19,9 +19,11 @@ from langchain_minitoolai._chat import structured as _structured
 from langchain_minitoolai._chat.native_tools_probe import ToolProbe, probe, probe_request
 from langchain_minitoolai._chat.parameters import chosen, openai_tools
 from langchain_minitoolai._chat.request import ChatRequest, chat_request
+from langchain_minitoolai._chat.stream import AnswerReader, Piece
 from langchain_minitoolai._chat_fields import ChatFields
-from langchain_minitoolai._http.effects import Clock, Request, Response, Workflow
-from langchain_minitoolai._http.retry import RetryPolicy, send
+from langchain_minitoolai._http.effects import Clock, StreamRequest, StreamResponse, Workflow
+from langchain_minitoolai._http.error_mapping import response_metadata
+from langchain_minitoolai._http.retry import RetryPolicy, send_with_retries
 from langchain_minitoolai._signatures import ChatOptions
 
 content_blocks.register()
@@ -71,18 +73,24 @@ class ChatMiniToolAI(ChatFields):
         changed = {**changes, "stop": stop} if stop is not None else changes
         return chat_request(self._parameters(changed), messages)
 
-    def _ask(
-        self, request: ChatRequest, response_mode: Literal["answer", "stream"], clock: Clock
-    ) -> Workflow[Response]:
-        deadline = None if self.total_timeout is None else clock() + self.total_timeout
-        call = Request(
+    def _send(
+        self, request: ChatRequest, clock: Clock, *, collect: bool
+    ) -> Workflow[StreamResponse[Piece, AnswerReader]]:
+        """Send a request; `collect` reads the answer to its end, so that it can be retried."""
+        sent: StreamRequest[Piece, AnswerReader] = StreamRequest(
             contract.CHAT_PATH,
             request.body,
             timeout=self.timeout,
-            deadline=deadline,
-            response_mode=response_mode,
+            deadline=None if self.total_timeout is None else clock() + self.total_timeout,
+            reader=AnswerReader,
+            collect=collect,
         )
-        return send(call, RetryPolicy(self.max_retries), clock)
+        return send_with_retries(sent, RetryPolicy(self.max_retries), clock)
+
+    def _complete(self, request: ChatRequest, clock: Clock) -> Workflow[ChatResult]:
+        response = yield from self._send(request, clock, collect=True)
+        request.builder.http_metadata = response_metadata(response)
+        return request.builder.result(response.stream.items, response.stream.reader)
 
     @override
     def _generate(
@@ -93,9 +101,8 @@ class ChatMiniToolAI(ChatFields):
         **kwargs: Any,
     ) -> ChatResult:
         request = self._request(messages, stop, kwargs)
-        client = self._client()
-        reply = client.run(self._ask(request, "answer", client.clock))
-        return request.builder.result(*reply.answer)
+        client = self._sync_client()
+        return client.execute(self._complete(request, client.clock))
 
     @override
     async def _agenerate(
@@ -107,8 +114,7 @@ class ChatMiniToolAI(ChatFields):
     ) -> ChatResult:
         request = self._request(messages, stop, kwargs)
         client = self._async_client()
-        reply = await client.run(self._ask(request, "answer", client.clock))
-        return request.builder.result(*reply.answer)
+        return await client.execute(self._complete(request, client.clock))
 
     @override
     def _stream(
@@ -119,15 +125,16 @@ class ChatMiniToolAI(ChatFields):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         request = self._request(messages, stop, kwargs)
-        client = self._client()
-        answer = client.run(self._ask(request, "stream", client.clock)).answer
-        with closing(iter(answer)) as batches:
+        client = self._sync_client()
+        stream, response = client.stream(self._send(request, client.clock, collect=False))
+        request.builder.http_metadata = response_metadata(response)
+        with closing(stream.__iter__()) as batches:
             for pieces in batches:
                 for chunk in request.builder.chunks(pieces):
                     if run_manager:
                         run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-        for chunk in request.builder.last_chunks(answer.reader):
+        for chunk in request.builder.last_chunks(stream.reader):
             if run_manager:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
@@ -142,14 +149,15 @@ class ChatMiniToolAI(ChatFields):
     ) -> AsyncIterator[ChatGenerationChunk]:
         request = self._request(messages, stop, kwargs)
         client = self._async_client()
-        answer = (await client.run(self._ask(request, "stream", client.clock))).answer
-        async with aclosing(aiter(answer)) as batches:
+        stream, response = await client.stream(self._send(request, client.clock, collect=False))
+        request.builder.http_metadata = response_metadata(response)
+        async with aclosing(stream.__aiter__()) as batches:
             async for pieces in batches:
                 for chunk in request.builder.chunks(pieces):
                     if run_manager:
                         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-        for chunk in request.builder.last_chunks(answer.reader):
+        for chunk in request.builder.last_chunks(stream.reader):
             if run_manager:
                 await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
@@ -203,14 +211,14 @@ class ChatMiniToolAI(ChatFields):
             MiniToolAIError: If the service can't be asked.
         """
         request = probe_request(self._parameters({}))
-        client = self._client()
-        return client.run(probe(self._ask(request, "answer", client.clock), request))
+        client = self._sync_client()
+        return client.execute(probe(self._complete(request, client.clock)))
 
     async def aprobe_native_tools(self) -> ToolProbe:
         """Ask as `probe_native_tools` does."""
         request = probe_request(self._parameters({}))
         client = self._async_client()
-        return await client.run(probe(self._ask(request, "answer", client.clock), request))
+        return await client.execute(probe(self._complete(request, client.clock)))
 
     @override
     def with_structured_output(

@@ -78,6 +78,7 @@ class MiniToolAIError(ModelError):
         maybe_charged: Whether the service may have charged for the request.
         job: The id of the picture's job, where there is one.
         hint: What to change or do next, where there is more to say than the message does.
+        usage: The tokens that the service counted for an answer that was cut, where it did.
     """
 
     category: ClassVar[str] = "error"
@@ -87,6 +88,7 @@ class MiniToolAIError(ModelError):
     maybe_charged = False
     job: str | None = None
     hint = ""
+    usage: dict[str, Any] | None = None
     _retry_safe: bool | None = None
 
     def __init_subclass__(cls, *, category: str = "", **kwargs: Any) -> None:

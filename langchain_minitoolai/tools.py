@@ -76,9 +76,9 @@ class MiniToolAIImageTool(ImageOrders):
 
     @override
     def _run(self, run_manager: CallbackManagerForToolRun | None = None, **arguments: Any) -> Any:
-        client = self._client()
+        client = self._sync_client()
         try:
-            image = client.run(self._draw(arguments, client.clock, _CALL_ID.get(), run_manager))
+            image = client.execute(self._draw(arguments, client.clock, _CALL_ID.get(), run_manager))
         except MiniToolAIError as caught:
             error = caught
         else:
@@ -91,7 +91,7 @@ class MiniToolAIImageTool(ImageOrders):
     ) -> Any:
         client = self._async_client()
         try:
-            image = await client.run(
+            image = await client.execute(
                 self._draw(arguments, client.clock, _CALL_ID.get(), run_manager)
             )
         except MiniToolAIError as caught:

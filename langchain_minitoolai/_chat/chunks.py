@@ -81,6 +81,7 @@ class AnswerBuilder:
         self._broken: list[InvalidToolCall] = []
         self._plain = not (stop or tools or unwrap)
         self._started = False
+        self.http_metadata: dict[str, Any] = {}
 
     def chunks(self, pieces: list[Piece]) -> list[ChatGenerationChunk]:
         """Make chunks of the pieces that came; the first one names the provider."""
@@ -201,6 +202,7 @@ class AnswerBuilder:
         if self._broken:
             # Merging chunks keeps neither the reason nor all of what the model wrote.
             found["invalid_tool_calls"] = [dict(each) for each in self._broken]
+        found |= self.http_metadata
         return {key: value for key, value in found.items() if value is not None}
 
 

@@ -5,7 +5,12 @@ from typing import Any, Final
 from pydantic_core import from_json
 
 from langchain_minitoolai import errors
-from langchain_minitoolai._http.error_mapping import MAX_DOCUMENT, MAX_PAGE, body_words, told_error
+from langchain_minitoolai._http.effects import MAX_JSON_BODY
+from langchain_minitoolai._http.error_mapping import (
+    MAX_ERROR_BODY,
+    error_from_payload,
+    summarize_body,
+)
 
 BLANK: Final = b"\xef\xbb\xbf \t\r\n"
 """What may stand before it: a BOM and white space."""
@@ -30,10 +35,10 @@ class Document:
             InvalidResponseError: If it outgrows its bound.
         """
         self._body += block
-        if len(self._body) > MAX_PAGE and self._is_page():
+        if len(self._body) > MAX_ERROR_BODY and self._is_page():
             raise self._page()
-        if len(self._body) > MAX_DOCUMENT:
-            message = f"the service sent a JSON answer of more than {MAX_DOCUMENT} bytes"
+        if len(self._body) > MAX_JSON_BODY:
+            message = f"the service sent a JSON answer of more than {MAX_JSON_BODY} bytes"
             raise errors.InvalidResponseError(message, status_code=200)
 
     def read(self) -> dict[str, Any]:
@@ -49,10 +54,10 @@ class Document:
         if found is None:
             raise garbled(body, self._secret)
         if tells_error(found):
-            raise told_error(found, secret=self._secret)
+            raise error_from_payload(found, secret=self._secret)
         choices = found.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            message = f"the service's answer holds no choice: {body_words(body)}"
+            message = f"the service's answer holds no choice: {summarize_body(body)}"
             raise errors.InvalidResponseError(errors.tidy(message, self._secret), status_code=200)
         return found
 
@@ -60,7 +65,7 @@ class Document:
         return self._body[: errors.MAX_MESSAGE].lstrip(BLANK)[:1] == b"<"
 
     def _page(self) -> errors.MiniToolAIError:
-        words = body_words(bytes(self._body[:MAX_PAGE]))
+        words = summarize_body(bytes(self._body[:MAX_ERROR_BODY]))
         message = f"the service answered with a page instead of an answer: {words}"
         return errors.InvalidResponseError(errors.tidy(message, self._secret), status_code=200)
 

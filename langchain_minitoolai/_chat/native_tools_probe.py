@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.outputs import ChatResult
 
 from langchain_minitoolai._chat.parameters import Parameters, ToolCalling
 from langchain_minitoolai._chat.request import ChatRequest, chat_request
-from langchain_minitoolai._http.effects import Response, Workflow
+from langchain_minitoolai._http.effects import Workflow
 from langchain_minitoolai.errors import BadRequestError
 
 _TOOL: Final[dict[str, Any]] = {
@@ -53,21 +54,20 @@ def probe_request(parameters: Parameters) -> ChatRequest:
     return chat_request(asking, [HumanMessage("Call the tool ping.")])
 
 
-def probe(asking: Workflow[Response], request: ChatRequest) -> Workflow[ToolProbe]:
+def probe(asking: Workflow[ChatResult]) -> Workflow[ToolProbe]:
     """Ask, and judge by what comes.
 
     Args:
-        asking: The flow that sends the request.
-        request: What is sent.
+        asking: The workflow that sends the request and builds its result.
 
     Raises:
         MiniToolAIError: If the service says nothing about the fields.
     """
     try:
-        reply = yield from asking
+        result = yield from asking
     except BadRequestError as refused:
         return ToolProbe("refused", "prompted", 0.0, str(refused))
-    message = request.builder.result(*reply.answer).generations[0].message
+    message = result.generations[0].message
     calls = isinstance(message, AIMessage) and bool(message.tool_calls)
     cost = message.response_metadata.get("cost")
     if calls:

@@ -1,11 +1,12 @@
 """The service's chat answer: bytes to pieces, and whether it is complete."""
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from langchain_minitoolai import errors
 from langchain_minitoolai._chat.json_body import BLANK, Document, garbled, parse_object, tells_error
 from langchain_minitoolai._frame import ContentFrame
-from langchain_minitoolai._http.error_mapping import told_error
+from langchain_minitoolai._http.error_mapping import error_from_payload
 from langchain_minitoolai._http.sse import DONE, Event, EventDecoder, EventTooLargeError
 
 Piece: TypeAlias = str | list[dict[str, Any]]
@@ -49,7 +50,7 @@ class AnswerReader:
         self._answered = False
         self._decoder = EventDecoder()
         self._frame = ContentFrame()
-        self._failure: errors.MiniToolAIError | None = None
+        self._failure: Exception | None = None
         self._head = b""
         self._document: Document | None = None
 
@@ -70,7 +71,7 @@ class AnswerReader:
         Raises:
             MiniToolAIError: If the service tells of an error, or the bytes are no answer.
         """
-        self.check()
+        self.raise_deferred()
         if self.done:
             return []
         pieces, rest = self._texts(block)
@@ -83,7 +84,7 @@ class AnswerReader:
         try:
             return pieces + self.feed(rest)
         except errors.MiniToolAIError as failure:
-            self.hold(failure, pieces)
+            self.defer_error(failure, pieces)
         return pieces
 
     def _texts(self, block: bytes) -> tuple[list[Piece], bytes]:
@@ -125,7 +126,7 @@ class AnswerReader:
         Raises:
             MiniToolAIError: If the answer is incomplete, or was none.
         """
-        self.check()
+        self.raise_deferred()
         if self._document is not None:
             return self._read_document(self._document.read())
         pieces = self._read(self._decoder.end())
@@ -135,12 +136,12 @@ class AnswerReader:
             raise errors.GarbledStreamError("the service sent an empty answer", status_code=200)
         return pieces
 
-    def check(self) -> None:
+    def raise_deferred(self) -> None:
         """Raise what came in one block with pieces that had to be seen first."""
         if self._failure is not None:
             raise self._failure
 
-    def hold(self, failure: errors.MiniToolAIError, pieces: list[Piece]) -> None:
+    def defer_error(self, failure: Exception, pieces: Sequence[Any]) -> None:
         """Keep a failure for `check` where pieces came before it; raise it where none did."""
         if not pieces:
             raise failure
@@ -161,7 +162,7 @@ class AnswerReader:
         try:
             self._read_events(events, pieces)
         except errors.MiniToolAIError as failure:
-            self.hold(failure, pieces)
+            self.defer_error(failure, pieces)
         return pieces
 
     def _read_events(self, events: list[Event], pieces: list[Piece]) -> None:
@@ -181,7 +182,7 @@ class AnswerReader:
         if chunk is None:
             raise garbled(data, self._secret)
         if name == b"error" or tells_error(chunk):
-            raise told_error(chunk, secret=self._secret)
+            raise error_from_payload(chunk, secret=self._secret)
         if not self.info:
             self.info = _info(chunk)
         usage = chunk.get("usage")

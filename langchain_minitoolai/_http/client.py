@@ -1,142 +1,593 @@
-"""The shell that acts in the calling thread: it runs flows and reads answers."""
+"""HTTP clients, sync and async: requests built, effects performed, response bodies read."""
 
-import contextlib
+import asyncio
+import logging
 import time
-from collections import deque
-from collections.abc import Iterator
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import aclosing, closing, contextmanager
+from typing import Any, Final, Generic, TypeVar, cast
 
 import httpx
+from pydantic_core import to_json
 
 from langchain_minitoolai import errors
-from langchain_minitoolai._body import blocks
-from langchain_minitoolai._chat.stream import Answer, Piece
-from langchain_minitoolai._http.body import AnswerIntake, BodyIntake
-from langchain_minitoolai._http.deadline import Budget
-from langchain_minitoolai._http.effects import Effect, Request, Response, Sleep, Workflow
-from langchain_minitoolai._http.endpoint import Endpoint
-from langchain_minitoolai._http.network import WIRE_FAILURES, failure_of
+from langchain_minitoolai._http.body import BoundedBody, StreamReader
+from langchain_minitoolai._http.deadline import Deadline
+from langchain_minitoolai._http.effects import (
+    BodyReader,
+    Download,
+    Effect,
+    Request,
+    Response,
+    ResponseStream,
+    Sleep,
+    StreamRequest,
+    StreamResponse,
+    Workflow,
+)
+from langchain_minitoolai._http.error_mapping import map_transport_error
+from langchain_minitoolai._http.pool import ClientPool, PooledClient
+from langchain_minitoolai._http.transport import ExchangeTrace, resolve
+from langchain_minitoolai._version import __version__
 
 T = TypeVar("T")
+R = TypeVar("R", bound=BodyReader[Any])
 
-DRAIN: Final = 0.05
-"""Seconds to wait after `[DONE]` for the answer's last bytes, to keep the connection."""
+USER_AGENT: Final = f"langchain-minitoolai/{__version__}"
+"""The `User-Agent` of every request."""
+
+_API_HEADERS: Final = {
+    "Accept": "text/event-stream, application/json",
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/json",
+    "User-Agent": USER_AGENT,
+}
+_DOWNLOAD_HEADERS: Final = {
+    "Accept": "image/*",
+    "Accept-Encoding": "identity",
+    "User-Agent": USER_AGENT,
+}
+_OK: Final = 200
+_REDIRECT: Final = 300
+_SHOWN: Final = 60
+_logger: Final = logging.getLogger("langchain_minitoolai")
 
 
-class Client(Endpoint):
-    """Runs flows in the calling thread; one instance serves any number of threads."""
+class BearerAuth:
+    """Sets the API key on a request when it is sent, and not before: a callable, as httpx takes."""
+
+    def __init__(self, api_key: str) -> None:
+        """Keep the key."""
+        self._api_key = api_key
+
+    def __call__(self, request: Any) -> Any:
+        """Set the header."""
+        request.headers["Authorization"] = f"Bearer {self._api_key}"
+        return request
+
+
+class BaseClient:
+    """Where requests go, and as whom: what both clients share.
+
+    Attributes:
+        netloc: The service's host and port, for errors.
+    """
 
     clock = staticmethod(time.monotonic)
 
-    def run(self, flow: Workflow[T]) -> T:
-        """Do what a flow asks for until it returns.
+    def __init__(
+        self,
+        pool: ClientPool,
+        base_url: str,
+        api_key: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep the settings; nothing is opened.
+
+        Args:
+            pool: Where httpx clients come from.
+            base_url: The service's URL, without a slash at its end.
+            api_key: The API key.
+            headers: Headers for every request.
+        """
+        self.pool = pool
+        self.api_key = api_key
+        self.netloc = _netloc(httpx.URL(base_url))
+        self._base_url = base_url
+        self._auth = BearerAuth(api_key)
+        self._headers = _API_HEADERS | dict(headers or {})
+
+    def build_request(self, client: Any, request: Request, extensions: Mapping[str, Any]) -> Any:
+        """Build the request with the client that sends it; the key is not in it yet.
 
         Raises:
-            Exception: What the flow raises.
+            InvalidInputError: If the body holds what JSON can't.
+        """
+        return client.build_request(
+            "POST",
+            self._base_url + request.path,
+            content=_to_json(request.body),
+            headers=self._headers,
+            extensions=extensions,
+        )
+
+    def _send_options(self, request: Request) -> dict[str, Any]:
+        auth = self._auth if request.send_auth else None
+        return {"auth": auth, "stream": True, "follow_redirects": False}
+
+    def _failure(
+        self, caught: Exception, deadline: Deadline, trace: ExchangeTrace
+    ) -> errors.MiniToolAIError:
+        return map_transport_error(caught, deadline, trace, peer=f"the service at {self.netloc}")
+
+    def _response(self, response: Any, body: bytes) -> Response:
+        """Make the outcome of a request whose body was read whole, without our key in it."""
+        body = body.replace(self.api_key.encode(), b"[key]")
+        return Response(response.status_code, response.headers, body)
+
+    def _reader(self, request: Request, response: Any, deadline: Deadline) -> Any:
+        """Choose what reads a body: its parser, or a `BoundedBody`."""
+        status, headers = response.status_code, response.headers
+        _logger.debug("%s answered with HTTP %d", request.path, status)
+        if isinstance(request, StreamRequest) and status < _REDIRECT:
+            return StreamReader(headers, request.reader(self.api_key), deadline)
+        return BoundedBody(status, headers)
+
+
+def _netloc(url: httpx.URL) -> str:
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return f"{host}:{url.port or _default_port(url)}"
+
+
+def _to_json(body: Mapping[str, Any]) -> bytes:
+    try:
+        return to_json(body)
+    except ValueError:
+        place, value = next(_find_unserializable(body, ""), ("the request", "something"))
+    raise errors.InvalidInputError(
+        f"{place} is {value}; allowed: what JSON can hold, in valid Unicode"
+    )
+
+
+def _find_unserializable(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Find what JSON can't hold: where it stands, and what it is."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _find_unserializable(inner, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _find_unserializable(inner, f"{place}[{index}]")
+    else:
+        try:
+            to_json(value)
+        except ValueError:
+            text = ascii(value)
+            yield place, text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+def _pinned(client: Any, url: httpx.URL, ip: str, extensions: Mapping[str, Any]) -> Any:
+    """Build a bare request that connects to a checked address and asks for the host's name.
+
+    The client's own headers, which may hold secrets, are not for a foreign host.
+    """
+    pinned = client.build_request(
+        "GET",
+        str(url.copy_with(host=ip)),
+        extensions={**extensions, "sni_hostname": url.raw_host.decode("ascii")},
+    )
+    pinned.headers.clear()
+    pinned.headers.update({"Host": url.netloc.decode("ascii"), **_DOWNLOAD_HEADERS})
+    return pinned
+
+
+# --- Sync ---------------------------------------------------------------------------
+
+
+class SyncClient(BaseClient):
+    """Performs workflows in the calling thread; one instance serves any number of threads."""
+
+    def execute(self, workflow: Workflow[T]) -> T:
+        """Perform a workflow's effects until it returns.
+
+        Raises:
+            Exception: What the workflow raises.
         """
         outcome, error = None, None
         while True:
             try:
-                step = flow.send(outcome) if error is None else flow.throw(error)
+                effect = workflow.send(outcome) if error is None else workflow.throw(error)
             except StopIteration as stop:
                 result: T = stop.value
                 return result
             except errors.MiniToolAIError as failed:
-                raise failed.redact(self.secret) from None
+                raise failed.redact(self.api_key) from None
             outcome, error = None, None
             try:
-                outcome = self._do(step)
-            except Exception as caught:  # noqa: BLE001 - the flow decides what to do with it
+                outcome = self._perform(effect)
+            except Exception as caught:  # noqa: BLE001 - the workflow decides what to do with it
                 error = caught
             except BaseException:
-                flow.close()  # now: a kept traceback would keep it, and what it holds
+                workflow.close()  # now: a kept traceback would keep it, and what it holds
                 raise
 
-    def _do(self, step: Effect) -> Any:
-        if isinstance(step, Request):
-            return self._call(step)
-        if isinstance(step, Sleep):
-            return time.sleep(step.seconds)
-        return step.run()
+    def stream(
+        self, workflow: Workflow[StreamResponse[T, R]]
+    ) -> tuple["Stream[T, R]", StreamResponse[T, R]]:
+        """Perform a workflow that ends in an open stream; return it and its response."""
+        response = self.execute(workflow)
+        return cast("Stream[T, R]", response.stream), response
 
-    def _call(self, call: Request) -> Response:
-        budget = Budget(self.clock, call.timeout, call.deadline)
+    def _perform(self, effect: Effect) -> Any:
+        if isinstance(effect, Request):
+            return self._exchange(effect)
+        if isinstance(effect, Download):
+            return self._download(effect)
+        if isinstance(effect, Sleep):
+            return time.sleep(effect.seconds)
+        return effect.run()
+
+    def _exchange(self, request: Request) -> Response:
+        deadline, trace = Deadline(self.clock, request.timeout, request.deadline), ExchangeTrace()
         try:
-            client = self.network.client(fresh=call.new_connection)
-            request = self.request(call, budget)
-            response = client.send(request, auth=self.auth(call), stream=True)
-        except WIRE_FAILURES as caught:
-            failure = failure_of(caught, budget, place=self.place)
+            client = self.pool.client(new_connection=request.new_connection)
+            extensions = {"trace": trace.record, **deadline.sync_extensions()}
+            prepared = self.build_request(client, request, extensions)
+            response = client.send(prepared, **self._send_options(request))
+        except Exception as caught:  # noqa: BLE001 - whatever a transport raises
+            failure = self._failure(caught, deadline, trace)
         else:
-            return self._read(call, response, budget)
+            return self._read(request, response, deadline)
         raise failure
 
-    def _read(self, call: Request, response: httpx.Response, budget: Budget) -> Response:
-        if call.response_mode == "body" or response.status_code >= 300:
-            with contextlib.closing(response):
-                return self.reply(response, _body(response, budget))
-        opened = OpenAnswer(response, budget, self.secret)
-        if call.response_mode == "stream":
-            return self.reply(response, answer=opened)
-        pieces = [piece for some in opened for piece in some]
-        return self.reply(response, answer=Answer(pieces, opened.reader))
+    def _read(self, request: Request, response: Any, deadline: Deadline) -> Response:
+        with _closed_on_error(response):
+            reader = self._reader(request, response, deadline)
+        if isinstance(reader, BoundedBody):
+            return self._response(response, _read_bounded(response, reader, deadline))
+        stream: Stream[Any, Any] = Stream(response, reader, deadline)
+        if cast("StreamRequest[Any, Any]", request).collect:
+            stream.items = [item for items in stream for item in items]
+        return StreamResponse(response.status_code, response.headers, stream=stream)
 
-
-def _body(response: httpx.Response, budget: Budget) -> bytes:
-    intake = BodyIntake(response.status_code, response.headers)
-    failure = None
-    try:
-        for raw in blocks(response, budget):
-            intake.feed(raw)
-            if intake.full:
-                break
-    except WIRE_FAILURES as caught:
-        failure = failure_of(caught, budget, answering=True)
-    return intake.end(failure)
-
-
-class OpenAnswer:
-    """A chat answer that is still coming; iterating gives its pieces and closes it.
-
-    Attributes:
-        reader: What was read so far.
-    """
-
-    def __init__(self, response: httpx.Response, budget: Budget, secret: str) -> None:
-        """Take over an open response."""
+    def _download(self, download: Download) -> Response:
+        deadline, trace = Deadline(self.clock, download.timeout, download.deadline), ExchangeTrace()
         try:
-            self._intake = AnswerIntake(response.headers, budget, secret)
-        except errors.MiniToolAIError:
-            response.close()
-            raise
-        self.reader = self._intake.reader
-        self._response = response
-        self._budget = budget
-        self._failure: errors.MiniToolAIError | None = None
+            url = httpx.URL(download.url)
+            client = self.pool.client(new_connection=True)
+            ip = download.pick_ip(resolve(url.host, url.port or _default_port(url)))
+            extensions = {"trace": trace.record, **deadline.sync_extensions()}
+            prepared = _pinned(client, url, ip, extensions)
+            response = client.send(prepared, auth=None, stream=True, follow_redirects=False)
+        except Exception as caught:  # noqa: BLE001 - whatever a transport raises
+            failure = map_transport_error(caught, deadline, trace, peer="the host of the URL")
+        else:
+            with closing(response):
+                if response.status_code != _OK:
+                    return Response(response.status_code, response.headers)
+                body = BoundedBody(_OK, response.headers, download.max_bytes, deadline)
+                content = _read_bounded(response, body, deadline)
+            return Response(_OK, response.headers, content)
+        raise failure
 
-    def __iter__(self) -> Iterator[list[Piece]]:
-        """Give the pieces as they come, some at a time.
+
+class Stream(ResponseStream[T, R], Generic[T, R]):
+    """An open body; iterating gives what its parser makes of it, some items at a time."""
+
+    def __init__(self, response: Any, reader: StreamReader[T, R], deadline: Deadline) -> None:
+        """Take over an open response."""
+        super().__init__(reader.parser)
+        self._response = response
+        self._stream_reader = reader
+        self._deadline = deadline
+
+    def __iter__(self) -> Generator[list[T]]:
+        """Read the body to its end, and close it whatever happens.
 
         Raises:
-            MiniToolAIError: If the answer breaks off, is none, or tells of an error.
+            MiniToolAIError: If the body breaks off, is incomplete, or reports an error.
         """
-        blocks = self._blocks()
-        try:
+        reader = self._stream_reader
+        blocks = _Blocks(self._response, self._deadline)
+        with closing(self._response):
             for block in blocks:
-                pieces = self._intake.feed(block)
-                if pieces:
-                    yield pieces
-                    self.reader.check()
-                    self._budget.progress()  # the time spent out there does not count
-                if self.reader.done:
-                    self._budget.shorten(DRAIN)
-                    deque(blocks, maxlen=0)
-            yield self._intake.end(self._failure)
-        finally:
-            self._response.close()
+                items = reader.feed(block)
+                if items:
+                    yield items
+                    reader.consumed()
+            yield reader.end(blocks.failure)
 
-    def _blocks(self) -> Iterator[bytes]:
+
+class _Blocks:
+    """The raw blocks of a body; an error of the connection ends them, and is kept.
+
+    Attributes:
+        failure: What ended them, if not the server.
+    """
+
+    def __init__(self, response: Any, deadline: Deadline) -> None:
+        self.failure: errors.MiniToolAIError | None = None
+        self._response = response
+        self._deadline = deadline
+
+    def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from blocks(self._response, self._budget)
-        except WIRE_FAILURES as caught:
-            self._failure = failure_of(caught, self._budget, answering=True)
+            for block in self._response.iter_raw():
+                yield block
+                self._deadline.remaining()
+        except Exception as caught:  # noqa: BLE001 - whatever a transport raises
+            self.failure = map_transport_error(caught, self._deadline, headers_received=True)
+
+
+def _read_bounded(response: Any, body: BoundedBody, deadline: Deadline) -> bytes:
+    blocks = _Blocks(response, deadline)
+    with closing(response):
+        for block in blocks:
+            body.feed(block)
+            if body.truncated:
+                break
+    return body.end(blocks.failure)
+
+
+# --- Async --------------------------------------------------------------------------
+
+
+class AsyncClient(BaseClient):
+    """Performs workflows in the running event loop; one instance serves any number of loops."""
+
+    async def execute(self, workflow: Workflow[T]) -> T:
+        """Perform a workflow's effects until it returns.
+
+        Raises:
+            Exception: What the workflow raises.
+        """
+        outcome, error = None, None
+        while True:
+            try:
+                effect = workflow.send(outcome) if error is None else workflow.throw(error)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            except errors.MiniToolAIError as failed:
+                raise failed.redact(self.api_key) from None
+            outcome, error = None, None
+            try:
+                outcome = await self._perform(effect)
+            except Exception as caught:  # noqa: BLE001 - the workflow decides what to do with it
+                error = caught
+            except BaseException:
+                workflow.close()  # now: a kept traceback would keep it, and what it holds
+                raise
+
+    async def stream(
+        self, workflow: Workflow[StreamResponse[T, R]]
+    ) -> tuple["AsyncStream[T, R]", StreamResponse[T, R]]:
+        """Perform a workflow that ends in an open stream; return it and its response."""
+        response = await self.execute(workflow)
+        return cast("AsyncStream[T, R]", response.stream), response
+
+    async def _perform(self, effect: Effect) -> Any:
+        if isinstance(effect, Request):
+            return await self._exchange(effect)
+        if isinstance(effect, Download):
+            return await self._download(effect)
+        if isinstance(effect, Sleep):
+            return await asyncio.sleep(effect.seconds)
+        return await effect.arun()
+
+    async def _exchange(self, request: Request) -> Response:
+        deadline, trace = Deadline(self.clock, request.timeout, request.deadline), ExchangeTrace()
+        try:
+            pooled = await self.pool.async_client(new_connection=request.new_connection)
+            extensions = {"trace": trace.arecord, **deadline.async_extensions()}
+            prepared = self.build_request(pooled.client, request, extensions)
+            exchange = AsyncExchange(pooled, deadline, trace)
+            await exchange.send(prepared, self._send_options(request))
+        except Exception as caught:  # noqa: BLE001 - whatever a transport raises
+            failure = self._failure(caught, deadline, trace)
+        else:
+            return await self._read(request, exchange)
+        raise failure
+
+    async def _read(self, request: Request, exchange: "AsyncExchange") -> Response:
+        response = exchange.response
+        try:
+            reader = self._reader(request, response, exchange.deadline)
+        except errors.MiniToolAIError:
+            await exchange.aclose()
+            raise
+        if isinstance(reader, BoundedBody):
+            return self._response(response, await exchange.read_bounded(reader))
+        stream: AsyncStream[Any, Any] = AsyncStream(exchange, reader)
+        if cast("StreamRequest[Any, Any]", request).collect:
+            stream.items = [item async for items in stream for item in items]
+        return StreamResponse(response.status_code, response.headers, stream=stream)
+
+    async def _download(self, download: Download) -> Response:
+        deadline, trace = Deadline(self.clock, download.timeout, download.deadline), ExchangeTrace()
+        try:
+            url = httpx.URL(download.url)
+            pooled = await self.pool.async_client(new_connection=True)
+            exchange = AsyncExchange(pooled, deadline, trace)
+            port = url.port or _default_port(url)
+            found = await exchange.wait(lambda: asyncio.to_thread(resolve, url.host, port))
+            extensions = {"trace": trace.arecord, **deadline.async_extensions()}
+            prepared = _pinned(pooled.client, url, download.pick_ip(found), extensions)
+            options = {"auth": None, "stream": True, "follow_redirects": False}
+            await exchange.send(prepared, options)
+        except Exception as caught:  # noqa: BLE001 - whatever a transport raises
+            failure = map_transport_error(caught, deadline, trace, peer="the host of the URL")
+        else:
+            return await self._read_download(download, exchange)
+        raise failure
+
+    async def _read_download(self, download: Download, exchange: "AsyncExchange") -> Response:
+        response = exchange.response
+        async with aclosing(exchange):
+            if response.status_code != _OK:
+                return Response(response.status_code, response.headers)
+            body = BoundedBody(_OK, response.headers, download.max_bytes, exchange.deadline)
+            return Response(_OK, response.headers, await exchange.read_bounded(body))
+
+
+class AsyncExchange:
+    """One async request and its response, timed and closed in the task that awaits them.
+
+    `asyncio.timeout` belongs to one task, but an iterator may change tasks between two items, as
+    LangChain's own streams do, and opening one for each block costs more than reading it.
+
+    Attributes:
+        deadline: The time that is left.
+        response: The response, once its head has come.
+        failure: What ended its body, if not the server.
+    """
+
+    response: Any
+
+    def __init__(self, pooled: PooledClient, deadline: Deadline, trace: ExchangeTrace) -> None:
+        """Start before the request."""
+        self.deadline = deadline
+        self.failure: errors.MiniToolAIError | None = None
+        self._trace = trace
+        self._pooled = pooled
+        self._blocks: Any = None
+        self._is_whole = self._is_closed = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_limit = 0.0
+        self._waiting: asyncio.Task[Any] | None = None
+        self._expired = False
+
+    async def send(self, request: Any, options: Mapping[str, Any]) -> None:
+        """Send the request and wait for the head of the response."""
+        self._pooled.in_flight += 1
+        try:
+            self.response = await self.wait(lambda: self._pooled.client.send(request, **options))
+        except BaseException:
+            self._pooled.in_flight -= 1
+            self._stop_timer()
+            if self._trace.connection is not None:
+                # httpcore forgets a connection that is cancelled before its first request.
+                await self._trace.connection.aclose()
+            raise
+        self._blocks = aiter(self.response.aiter_raw())
+
+    async def wait(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Await one step of the exchange until its deadline.
+
+        Raises:
+            TimeoutError: If the deadline passes first.
+        """
+        self._start_timer()
+        self._waiting = task = cast("asyncio.Task[Any]", asyncio.current_task())
+        cancelling = task.cancelling()
+        try:
+            outcome = await step()
+        except BaseException as caught:
+            self._waiting = None
+            timed_out = self._expired and task.uncancel() <= cancelling
+            if timed_out and isinstance(caught, asyncio.CancelledError):
+                raise TimeoutError from None
+            raise
+        self._waiting = None
+        if self._expired:  # the step took the cancellation for one of its own
+            task.uncancel()
+            raise TimeoutError
+        return outcome
+
+    def _start_timer(self) -> None:
+        left = self.deadline.remaining()
+        if self._timer is None or self.deadline.limit < self._timer_limit:
+            self._stop_timer()
+            self._timer_limit = self.deadline.limit
+            self._timer = asyncio.get_running_loop().call_later(left, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self._waiting is None:
+            return  # the consumer is busy; the next wait starts the timer
+        try:
+            self._start_timer()  # the deadline has moved since
+        except TimeoutError:
+            self._expired = True
+            self._waiting.cancel()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def __aiter__(self) -> "AsyncExchange":
+        """Iterate over the raw blocks of the body; a connection error ends them and is kept."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next block."""
+        try:
+            return cast("bytes", await self.wait(self._blocks.__anext__))
+        except StopAsyncIteration:
+            self._is_whole = True
+            raise
+        except Exception as caught:  # noqa: BLE001 - whatever a transport raises
+            self.failure = map_transport_error(caught, self.deadline, headers_received=True)
+        raise StopAsyncIteration
+
+    async def read_bounded(self, body: BoundedBody) -> bytes:
+        """Read the body in one piece, and close it."""
+        async with aclosing(self):
+            async for block in self:
+                body.feed(block)
+                if body.truncated:
+                    break
+        return body.end(self.failure)
+
+    async def aclose(self) -> None:
+        """Give the connection back, or close it; another cancellation can't prevent that."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._pooled.in_flight -= 1
+        self._stop_timer()
+        try:
+            await self._blocks.aclose()
+            await self.response.aclose()
+        finally:
+            connection = self.response.extensions.get("network_stream")
+            if connection is not None and not self._is_whole:
+                await connection.aclose()
+
+
+class AsyncStream(ResponseStream[T, R], Generic[T, R]):
+    """An open body; iterating gives what its parser makes of it, some items at a time."""
+
+    def __init__(self, exchange: AsyncExchange, reader: StreamReader[T, R]) -> None:
+        """Take over an open exchange."""
+        super().__init__(reader.parser)
+        self._exchange = exchange
+        self._stream_reader = reader
+
+    async def __aiter__(self) -> AsyncGenerator[list[T]]:
+        """Read the body to its end, and close it whatever happens.
+
+        Raises:
+            MiniToolAIError: If the body breaks off, is incomplete, or reports an error.
+        """
+        reader, exchange = self._stream_reader, self._exchange
+        async with aclosing(exchange):
+            async for block in exchange:
+                items = reader.feed(block)
+                if items:
+                    yield items
+                    reader.consumed()
+            yield reader.end(exchange.failure)
+
+
+@contextmanager
+def _closed_on_error(response: Any) -> Iterator[None]:
+    try:
+        yield
+    except errors.MiniToolAIError:
+        response.close()
+        raise
+
+
+def _default_port(url: httpx.URL) -> int:
+    return 443 if url.scheme == "https" else 80

@@ -1,28 +1,68 @@
-"""What goes over the wire: requests not yet sent, and what came of them.
+"""Effects of the sans-I/O workflows: requests, downloads, sleeps, calls of a function.
 
-A flow (see `_flows.py`) yields these and is sent the outcome; it never acts itself.
+A workflow is a generator. It yields an effect, is sent its outcome, may have an exception thrown
+in, and returns its result: httpx's `auth_flow`, one level up. `SyncClient.execute` and
+`AsyncClient.execute` perform the effects, so a workflow needs no network, clock or event loop.
 """
 
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R", bound="BodyReader[Any]")
+
+MAX_JSON_BODY = 8 * 1024 * 1024
+"""The most bytes of a JSON body."""
+
+
+class BodyReader(Protocol[T]):
+    """Parses a response body block by block and knows whether it is complete.
+
+    Attributes:
+        events: The events parsed so far; only these are progress.
+        done: Nothing more will come.
+        complete: The end of the content was seen, though more may follow it.
+        usage: The tokens that the service counted, where it has sent them.
+    """
+
+    events: int
+    done: bool
+    usage: dict[str, Any] | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the end of the content was seen."""
+        ...
+
+    def feed(self, block: bytes) -> list[T]:
+        """Parse the next bytes; an error after some items is deferred."""
+        ...
+
+    def end(self) -> list[T]:
+        """Parse the end of the body, or raise if it is incomplete."""
+        ...
+
+    def raise_deferred(self) -> None:
+        """Raise the error that was deferred, if any."""
+        ...
+
+    def defer_error(self, error: Exception, items: Sequence[Any]) -> None:
+        """Keep an error until the items before it were consumed; without items, raise it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request not yet sent: always `POST`, always JSON.
+    """A `POST` of JSON to the service; its outcome is a `Response`.
 
     Attributes:
-        path: Below the service's base address, as in `contract.py`.
+        path: Below the service's base URL, as in `contract.py`.
         body: The JSON object to send.
-        timeout: Seconds without progress before the call is given up.
-        deadline: When the whole call must be over, on the shell's clock.
+        timeout: Seconds without progress before the request is given up.
+        deadline: When the whole call must be over, on the client's clock.
         send_auth: Whether the API key goes along.
         new_connection: Whether it must not go over a connection that was used before.
-        response_mode: What a success gives: `"body"` its bytes, `"answer"` the whole chat answer,
-            `"stream"` the answer still open. Any other status gives its bytes.
     """
 
     path: str
@@ -31,25 +71,82 @@ class Request:
     deadline: float | None = None
     send_auth: bool = True
     new_connection: bool = False
-    response_mode: Literal["body", "answer", "stream"] = "body"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRequest(Request, Generic[T, R]):
+    """A request whose success is parsed by a reader; its outcome is a `StreamResponse`.
+
+    Attributes:
+        reader: Makes the parser of the body; it takes the API key, to keep it out of errors.
+        collect: Whether the body is read to its end before the outcome is given, so that a retry
+            can repeat it; else the stream is still open.
+    """
+
+    reader: Callable[[str], R] = field(kw_only=True)
+    collect: bool = field(default=True, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A bare `GET` of a foreign URL, without our key; its outcome is a `Response`.
+
+    Redirects are not followed: their response comes back. Only a status of 200 has a body.
+
+    Attributes:
+        url: What to fetch.
+        pick_ip: Chooses the address to connect to among those that the host resolves to, or raises.
+        max_bytes: The most bytes of the body.
+        timeout: Seconds without progress before the download is given up.
+        deadline: When it must be over, on the client's clock.
+    """
+
+    url: str
+    pick_ip: Callable[[list[str]], str] = field(repr=False)
+    max_bytes: int
+    timeout: float
+    deadline: float
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the service answered; the outcome of a `Request`.
+    """What a server answered.
 
     Attributes:
         status: The HTTP status.
         headers: By lower-case name.
-        body: The body, at most a few MiB of it, decoded, and without our key. Empty when
-            the answer is read as a chat answer.
-        answer: The whole chat answer (`_answers.Answer`), or the open one.
+        body: The decoded body up to its bound, without our key; empty where a reader took it.
+        attempts: The requests that were sent for it.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
-    answer: Any = None
+    attempts: int = 1
+
+
+@dataclass(slots=True)
+class ResponseStream(Generic[T, R]):
+    """A successful body, and what of it was parsed.
+
+    Attributes:
+        reader: Its parser.
+        items: All that was parsed, where the body was collected.
+    """
+
+    reader: R
+    items: list[T] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamResponse(Response, Generic[T, R]):
+    """A success whose body is parsed by a reader.
+
+    Attributes:
+        stream: The collected body, or the open one.
+    """
+
+    stream: ResponseStream[T, R] = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +158,13 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Invoke:
-    """Something to do that is neither a request nor a wait, in both colours.
-
-    Its outcome is what the function returned; what it raises is thrown into the flow.
-    """
+    """A function to call, sync or async; its outcome is what the function returns."""
 
     run: Callable[[], Any]
     arun: Callable[[], Awaitable[Any]]
 
 
-Effect: TypeAlias = Request | Sleep | Invoke
+Effect: TypeAlias = Request | Download | Sleep | Invoke
 Workflow: TypeAlias = Generator[Effect, Any, T]
 Clock: TypeAlias = Callable[[], float]
 """Seconds on a monotonic scale."""

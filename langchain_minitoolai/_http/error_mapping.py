@@ -1,4 +1,4 @@
-"""What went wrong, from what the service said: replies and payloads to our errors."""
+"""Error mapping: transport errors, responses and payloads to the exceptions of this package."""
 
 import re
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from typing import Any, Final
 from pydantic_core import from_json
 
 from langchain_minitoolai import errors
+from langchain_minitoolai._http.deadline import Deadline
 from langchain_minitoolai._http.effects import Response
+from langchain_minitoolai._http.transport import ExchangeTrace
 
-MAX_DOCUMENT: Final = 8 * 1024 * 1024
-"""The most bytes of a JSON answer."""
-MAX_PAGE: Final = 64 * 1024
+MAX_ERROR_BODY: Final = 64 * 1024
 """The most bytes of a page or an error body."""
 
 _TITLE: Final = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
@@ -47,61 +47,60 @@ _BY_WORD: Final[tuple[tuple[str, type[errors.MiniToolAIError]], ...]] = (
 _STRONGER: Final = (errors.ContextLengthError, errors.InsufficientCreditError)
 
 
-def error_of(reply: Response) -> errors.MiniToolAIError:
-    """Make the exception for a reply that is no success; the shell takes our key out of it.
+def error_from_response(response: Response) -> errors.MiniToolAIError:
+    """Make the exception for a response that is no success; the client takes our key out of it.
 
     Args:
-        reply: Any reply with a status of 300 or more.
+        response: Any response with a status of 300 or more.
     """
-    payload = _payload(reply.body)
+    payload = parse_json_object(response.body) or {}
     code = _code(payload)
     kind = _by_word(code)
     if kind not in _STRONGER:
-        default = errors.ServiceError if reply.status >= 500 else errors.BadRequestError
-        kind = _BY_STATUS.get(reply.status, default)
+        default = errors.ServiceError if response.status >= 500 else errors.BadRequestError
+        kind = _BY_STATUS.get(response.status, default)
     retryable = None
-    if 300 <= reply.status < 400:
+    summary = summarize_body(response.body)
+    if 300 <= response.status < 400:
         kind, retryable = errors.InvalidResponseError, False
-    words = body_words(reply.body)
-    if 300 <= reply.status < 400:
-        words = "a redirect, which is never followed" + (f": {words}" if words else "")
-    wait = retry_after(reply.headers)
-    head = f"HTTP {reply.status}"
+        summary = "a redirect, which is never followed" + (f": {summary}" if summary else "")
+    wait = retry_after(response.headers)
+    head = f"HTTP {response.status}"
     if wait is not None:
         head += f" (try again in {wait:g} s)"
     return kind(
-        errors.tidy(f"{head}: {words}" if words else head),
-        status_code=reply.status,
+        errors.tidy(f"{head}: {summary}" if summary else head),
+        status_code=response.status,
         code=code,
-        request_id=_request_id(reply.headers),
+        request_id=request_id(response.headers),
         retry_after=wait,
         is_retryable=retryable,
     )
 
 
-def told_error(payload: Mapping[str, Any], *, secret: str = "") -> errors.MiniToolAIError:
-    """Make the exception for an error that the service tells inside a 200.
+def error_from_payload(payload: Mapping[str, Any], *, secret: str = "") -> errors.MiniToolAIError:
+    """Make the exception for an error that the service reports inside a 200.
 
     Args:
-        payload: The JSON object that tells of it.
+        payload: The JSON object that reports it.
         secret: The API key, to be kept out of the message.
     """
     code = _code(payload)
     kind = _by_word(code) or errors.ServiceError
-    words = _words(payload) if payload else "no reason given"
-    told = kind(f"the service reports an error: {words}", status_code=200, code=code)
-    return told.redact(secret)
+    words = _message(payload) if payload else "no reason given"
+    error = kind(f"the service reports an error: {words}", status_code=200, code=code)
+    return error.redact(secret)
 
 
-def body_words(body: bytes, secret: str = "") -> str:
-    """Say in at most 300 characters what a body says: its message, a page's title, its text.
+def summarize_body(body: bytes, secret: str = "") -> str:
+    """Summarize a body in at most 300 characters: its message, a page's title, or its text.
 
     Args:
         body: The body, or its first bytes.
         secret: The API key, to be left out.
     """
-    payload = _payload(body)
-    text = _words(payload) if payload else body[:MAX_PAGE].decode("utf-8", "replace")
+    payload = parse_json_object(body.removeprefix(b"\xef\xbb\xbf"))
+    text = _message(payload) if payload else body[:MAX_ERROR_BODY].decode("utf-8", "replace")
     if not payload and text.lstrip("\ufeff \t\r\n").startswith("<"):
         title = _TITLE.search(text)
         text = title[1] if title and title[1].strip() else _MARKUP.sub(" ", text)
@@ -109,14 +108,14 @@ def body_words(body: bytes, secret: str = "") -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read how long the service asks to wait.
+    """Read the `Retry-After` of a response.
 
     Args:
         headers: By lower-case name.
 
     Returns:
-        Seconds, 0 or more; `None` where nothing sensible is said. A date counts from the
-        reply's own `Date`, so that a wrong clock here does no harm.
+        Seconds, 0 or more; `None` where it says nothing sensible. A date counts from the
+        response's own `Date`, so that a wrong clock here does no harm.
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         text = headers.get(name, "").strip()
@@ -129,6 +128,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (then - now).total_seconds())
 
 
+def response_metadata(response: Response) -> dict[str, Any]:
+    """Return what a response adds to `response_metadata`: `request_id`, and `attempts` over 1."""
+    found = {
+        "request_id": request_id(response.headers),
+        "attempts": response.attempts if response.attempts > 1 else None,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def _date(text: str | None) -> datetime | None:
     try:
         date = parsedate_to_datetime(text or "")
@@ -137,15 +145,19 @@ def _date(text: str | None) -> datetime | None:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def _payload(body: bytes) -> dict[str, Any]:
+def parse_json_object(data: bytes) -> dict[str, Any] | None:
+    """Parse a JSON object, also one with bytes that are no UTF-8; `None` if it is none."""
     try:
-        payload = from_json(body)
+        parsed = from_json(data)
     except ValueError:
-        return {}
-    return payload if isinstance(payload, dict) else {}
+        try:
+            parsed = from_json(data.decode("utf-8", "replace"))
+        except ValueError:
+            return None
+    return parsed if isinstance(parsed, dict) else None
 
 
-def _words(payload: Mapping[str, Any]) -> str:
+def _message(payload: Mapping[str, Any]) -> str:
     error = payload.get("error")
     inner = error if isinstance(error, Mapping) else {}
     for words in (inner.get("message"), error, payload.get("message"), payload.get("detail")):
@@ -171,6 +183,100 @@ def _by_word(code: str | None) -> type[errors.MiniToolAIError] | None:
     return next((kind for word, kind in _BY_WORD if word in code.lower()), None)
 
 
-def _request_id(headers: Mapping[str, str]) -> str | None:
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """Return the service's id of a request, for asking its support."""
     found = headers.get("x-request-id") or headers.get("cf-ray")
     return errors.tidy(found) if found else None
+
+
+# --- Transport errors ---------------------------------------------------------------
+
+# Classes are known by their names: httpx, httpcore, httpx2 and httpcore2 share them.
+_TRANSPORT_ERRORS: Final = frozenset(
+    {
+        "ClientError",  # aiohttp's own, which httpx-aiohttp lets pass
+        "NetworkError",
+        "OSError",
+        "ProtocolError",
+        "ProxyError",
+        "TimeoutException",
+        "TransportError",
+        "UnsupportedProtocol",
+    }
+)
+CONNECT_ERRORS: Final = frozenset(
+    {
+        "ConnectError",
+        "LocalProtocolError",
+        "PoolTimeout",
+        "ProxyError",
+        "UnsupportedProtocol",
+        "gaierror",
+    }
+)
+"""What a transport raises before it has sent anything."""
+
+
+def map_transport_error(
+    caught: Exception,
+    deadline: Deadline,
+    trace: ExchangeTrace | None = None,
+    *,
+    headers_received: bool = False,
+    peer: str = "the service",
+) -> errors.MiniToolAIError:
+    """Make the exception for what a transport raised, whatever transport it is.
+
+    Args:
+        caught: What it raised; nothing of it is kept.
+        deadline: The exchange's time.
+        trace: How far the exchange got.
+        headers_received: Whether the response had begun.
+        peer: What was asked, for the message where it was not reached.
+    """
+    if isinstance(caught, errors.MiniToolAIError):
+        return caught
+    names = _class_names(caught)
+    sent = trace.sent if trace is not None else None
+    unsent = _is_connect_error(caught, names) if sent is None else not sent
+    if not headers_received and (unsent or "ProxyError" in names):
+        return _not_connected(caught, names, peer)
+    timed_out = not names.isdisjoint(("TimeoutError", "TimeoutException"))
+    if timed_out and "ConnectTimeout" not in names:
+        return errors.APITimeoutError(deadline.timeout_message())
+    if headers_received:
+        return errors.StreamInterruptedError("the connection broke before the answer was complete")
+    if names.isdisjoint(_TRANSPORT_ERRORS):
+        failure = errors.APIConnectionError(f"the HTTP client raised {type(caught).__name__}")
+        failure.is_retryable = False  # nobody knows what it means
+        return failure
+    failure = errors.APIConnectionError("the connection broke before the service answered")
+    failure.stale = trace is not None and trace.stale
+    return failure
+
+
+def _class_names(caught: BaseException) -> frozenset[str]:
+    return frozenset(kind.__name__ for kind in type(caught).__mro__)
+
+
+def _is_connect_error(caught: Exception, names: frozenset[str]) -> bool:
+    """Whether a transport that does not trace failed before it sent anything."""
+    if "ConnectTimeout" not in names:
+        return not names.isdisjoint(CONNECT_ERRORS)
+    # httpx-aiohttp raises it for every broken connection; the cause is aiohttp's own error.
+    cause = _class_names(caught.__cause__) if caught.__cause__ is not None else frozenset()
+    is_connect = not cause.isdisjoint(("ClientConnectorError", "TimeoutError"))
+    return is_connect or "ClientConnectionError" not in cause
+
+
+def _not_connected(
+    caught: Exception, names: frozenset[str], peer: str
+) -> errors.APIConnectionError:
+    known = not names.isdisjoint(_TRANSPORT_ERRORS)
+    reason = errors.tidy(str(caught)) if known else type(caught).__name__
+    reason = reason or "no connection in the time allowed"
+    failure = errors.APIConnectionError(f"can't connect to {peer}: {reason}")
+    failure.maybe_sent = failure.maybe_charged = False
+    if not known or "certificate" in reason.lower() or "LocalProtocolError" in names:
+        failure.is_retryable = False
+    return failure

@@ -1,147 +1,366 @@
-"""The lives of connections: clients made late, shared, and let go at the right time.
+"""Client pools: shared httpx clients per process and per event loop, TLS contexts, forks.
 
-One sync client per process, and one set of async clients per running event loop, for each
-`Route`. Models and tools with the same route share them.
+Models and tools with the same `TransportConfig` share their connections, also one after the other.
 """
 
 import asyncio
 import os
+import ssl
 import threading
 import weakref
-from collections.abc import AsyncGenerator
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib.util import find_spec
+from inspect import iscoroutinefunction
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import httpx
 
-from langchain_minitoolai._http.network import Route, make_async_client, make_client, ssl_context
+from langchain_minitoolai import errors
+from langchain_minitoolai._http.transport import DeadlineTransport, environment_mounts
 
-SHARD: Final = 8
-"""Calls in flight on one async client; httpcore scans all of a client's connections per call."""
-
-MOST_ROUTES: Final = 64
-"""Routes remembered; more are one program's per-user proxies."""
-
-
-class Shard:
-    """One async client and how many calls are on it."""
-
-    def __init__(self, route: Route, *, keep: int) -> None:
-        """Make the client."""
-        self.client = make_async_client(route, keep=keep)
-        self.busy = 0
+CALLS_PER_CLIENT: Final = 8
+"""Calls in flight on one async client: httpcore scans all of a client's connections per call."""
+KEEPALIVE_EXPIRY: Final = 30.0
+"""Seconds that an idle connection is kept: an agent's tools take longer than httpx's 5."""
+MAX_POOLS: Final = 64
+"""Pools remembered; more are one program's per-user proxies."""
 
 
-class LoopClients:
-    """The async clients of one event loop."""
+class TransportConfig(NamedTuple):
+    """How to connect: all that decides which connections can be shared.
 
-    def __init__(self, route: Route) -> None:
+    Attributes:
+        proxy: A proxy's URL; by default the environment's.
+        verify: Whether to verify certificates, a path of those to trust, or a TLS context.
+        aiohttp: Whether async calls go over aiohttp.
+        http_client: The user's own `httpx.Client`, or a callable that makes one.
+        http_async_client: The user's own `httpx.AsyncClient`, or a callable that makes one.
+    """
+
+    proxy: str | None = None
+    verify: bool | str | ssl.SSLContext = True
+    aiohttp: bool = False
+    http_client: Any = None
+    http_async_client: Any = None
+
+
+# --- Our own clients ----------------------------------------------------------------
+
+
+@lru_cache(maxsize=8)
+def ssl_context(verify: bool | str | ssl.SSLContext) -> ssl.SSLContext:  # noqa: FBT001 - as httpx has it
+    """Make a TLS context, once: reading the certificates is most of a client's cost.
+
+    Raises:
+        InvalidInputError: If the path holds no certificates.
+    """
+    if isinstance(verify, ssl.SSLContext):
+        return verify
+    if not isinstance(verify, str):
+        return httpx.create_ssl_context(verify=verify)
+    try:
+        if Path(verify).is_dir():
+            return ssl.create_default_context(capath=verify)
+        return ssl.create_default_context(cafile=verify)
+    except OSError:
+        allowed = "True, False, the path of certificates in PEM form, or an ssl.SSLContext"
+        raise errors.InvalidInputError(f"verify is {verify!r}; allowed: {allowed}") from None
+
+
+def _make_client(config: TransportConfig, keep: int) -> httpx.Client:
+    context = ssl_context(config.verify)
+
+    def transport(proxy: httpx.Proxy | None) -> DeadlineTransport:
+        return DeadlineTransport(
+            context,
+            proxy,
+            max_connections=None,
+            max_keepalive_connections=keep,
+            keepalive_expiry=KEEPALIVE_EXPIRY,
+        )
+
+    proxy = _proxy(config)
+    mounts = environment_mounts(transport) if proxy is None else {}
+    return httpx.Client(transport=transport(proxy), mounts=mounts, cookies=_no_cookies())
+
+
+def _make_async_client(config: TransportConfig, keep: int) -> httpx.AsyncClient:
+    if config.aiohttp:
+        return _make_aiohttp_client(config, keep)
+    limits = httpx.Limits(
+        max_connections=None, max_keepalive_connections=keep, keepalive_expiry=KEEPALIVE_EXPIRY
+    )
+    return httpx.AsyncClient(
+        verify=ssl_context(config.verify),
+        proxy=_proxy(config),
+        limits=limits,
+        cookies=_no_cookies(),
+    )
+
+
+def _make_aiohttp_client(config: TransportConfig, keep: int) -> httpx.AsyncClient:
+    from aiohttp import ClientSession, DummyCookieJar, TCPConnector  # noqa: PLC0415 - an extra
+    from httpx_aiohttp import AiohttpTransport  # noqa: PLC0415 - an extra
+
+    context = ssl_context(config.verify)
+
+    def session() -> ClientSession:
+        connector = TCPConnector(
+            limit=0, ssl=context, keepalive_timeout=KEEPALIVE_EXPIRY, force_close=not keep
+        )
+        return ClientSession(connector=connector, cookie_jar=DummyCookieJar())
+
+    def transport(proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
+        made: httpx.AsyncBaseTransport = AiohttpTransport(
+            verify=context, proxy=proxy, client=session
+        )
+        return made
+
+    proxy = _proxy(config)
+    mounts = environment_mounts(transport) if proxy is None else {}
+    return httpx.AsyncClient(transport=transport(proxy), mounts=mounts, cookies=_no_cookies())
+
+
+def _no_cookies() -> CookieJar:
+    """Make a jar that accepts no cookie: it would tie one user's call to another's."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
+
+
+def _proxy(config: TransportConfig) -> httpx.Proxy | None:
+    """Return the proxy; where it speaks TLS itself, it is verified as the service is."""
+    if config.proxy is None:
+        return None
+    tls = config.proxy.lower().startswith("https:")
+    return httpx.Proxy(config.proxy, ssl_context=ssl_context(config.verify) if tls else None)
+
+
+# --- The user's clients -------------------------------------------------------------
+
+
+def validate_client(field: str, given: Any, *, is_async: bool) -> None:
+    """Check what a user passes as his own client; a callable is called at the first request.
+
+    Raises:
+        ValueError: If it is neither a client of the right kind that is open, nor a callable.
+    """
+    kind = "httpx.AsyncClient" if is_async else "httpx.Client"
+    allowed = f"allowed: an open {kind} (or of a compatible library), or a callable that makes one"
+    if not _is_client(given):
+        if callable(given):
+            return
+        raise ValueError(f"{field} is a {type(given).__name__}; {allowed}")
+    if iscoroutinefunction(given.send) is not is_async:
+        other = "a sync client" if is_async else "an async client"
+        raise ValueError(f"{field} is {other}; {allowed}")
+    if given.is_closed:
+        raise ValueError(f"{field} is closed; {allowed}")
+
+
+def _is_client(given: Any) -> bool:
+    return (
+        hasattr(given, "build_request") and hasattr(given, "send") and not isinstance(given, type)
+    )
+
+
+def is_client_instance(given: Any) -> bool:
+    """Whether a field holds a client itself, which can't be pickled."""
+    return given is not None and _is_client(given)
+
+
+def _open_client(field: str, given: Any, *, is_async: bool) -> Any:
+    """Check a client before a request, and return it; a callable is called."""
+    client = given if _is_client(given) else given()
+    try:
+        validate_client(field, client, is_async=is_async)
+    except ValueError as refused:
+        raise errors.InvalidInputError(str(refused)) from None
+    if not _is_client(client):
+        message = f"{field}() returned a {type(client).__name__}; allowed: a client"
+        raise errors.InvalidInputError(message)
+    return client
+
+
+_client_loops: weakref.WeakKeyDictionary[Any, weakref.ref[asyncio.AbstractEventLoop]] = (
+    weakref.WeakKeyDictionary()
+)
+"""The event loop in which a user's async client was first used."""
+
+
+def _check_loop(client: Any) -> None:
+    loop = asyncio.get_running_loop()
+    if _client_loops.setdefault(client, weakref.ref(loop))() is not loop:
+        raise errors.InvalidInputError(
+            "http_async_client belongs to another event loop; allowed: one loop a client, or a "
+            "callable that makes a client for each loop (http_async_client=make_client)"
+        )
+
+
+# --- Pools --------------------------------------------------------------------------
+
+
+class PooledClient:
+    """An async client and the number of calls in flight on it."""
+
+    def __init__(self, client: Any) -> None:
+        """Take the client."""
+        self.client = client
+        self.in_flight = 0
+
+    @contextmanager
+    def call(self) -> Iterator[Any]:
+        """Count a call in, and out again."""
+        self.in_flight += 1
+        try:
+            yield self.client
+        finally:
+            self.in_flight -= 1
+
+
+class LoopPool:
+    """The async clients of one event loop; closed when the loop shuts down."""
+
+    def __init__(self, config: TransportConfig) -> None:
         """Start without a client."""
-        self._route = route
-        self._fresh: Shard | None = None
-        self._shards: list[Shard] = []
-        self._closing: AsyncGenerator[None] | None = None
+        self._config = config
+        self._single_use: PooledClient | None = None
+        self._clients: list[PooledClient] = []
+        self._closer: AsyncGenerator[None] | None = None
 
-    async def shard(self, *, fresh: bool) -> Shard:
-        """Give a client with room for one more call, making it if need be.
+    async def client(self, *, new_connection: bool) -> PooledClient:
+        """Return a client that can take one more call.
 
         Args:
-            fresh: Whether the call must not go over a connection that was used before.
+            new_connection: Whether the call must not go over a connection used before; a user's
+                client decides that by itself.
         """
-        if self._fresh is None:
-            await asyncio.to_thread(ssl_context, self._route.verify)
-        if self._fresh is None:
-            self._fresh = Shard(self._route, keep=0)
-            # A loop that shuts down ends its async generators: so the clients are closed in
-            # the loop they live in.
-            self._closing = _close_at_end(self._fresh, self._shards)
-            await anext(self._closing)
-        if fresh:
-            return self._fresh
-        for shard in self._shards:
-            if shard.busy < SHARD or self._route.aiohttp:
-                return shard
-        self._shards.append(Shard(self._route, keep=SHARD))
-        return self._shards[-1]
+        if self._config.http_async_client is not None:
+            return await self._users_client()
+        if self._closer is None:
+            await asyncio.to_thread(ssl_context, self._config.verify)
+        await self._close_with_loop()
+        if new_connection:
+            if self._single_use is None:
+                self._single_use = PooledClient(_make_async_client(self._config, 0))
+            return self._single_use
+        for pooled in self._clients:
+            if pooled.in_flight < CALLS_PER_CLIENT or self._config.aiohttp:
+                return pooled
+        self._clients.append(PooledClient(_make_async_client(self._config, CALLS_PER_CLIENT)))
+        return self._clients[-1]
+
+    async def _users_client(self) -> PooledClient:
+        given = self._config.http_async_client
+        if self._clients and not self._clients[0].client.is_closed:
+            return self._clients[0]
+        client = _open_client("http_async_client", given, is_async=True)
+        if _is_client(given):
+            _check_loop(client)
+        self._clients = [PooledClient(client)]
+        if not _is_client(given):
+            await self._close_with_loop()
+        return self._clients[0]
+
+    async def _close_with_loop(self) -> None:
+        """Close the clients in their own loop: it finishes its async generators at shutdown."""
+        if self._closer is None:
+            self._closer = self._close_at_shutdown()
+            await anext(self._closer)
+
+    async def _close_at_shutdown(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            for pooled in (self._single_use, *self._clients):
+                if pooled is not None:
+                    await pooled.client.aclose()
 
 
-async def _close_at_end(fresh: Shard, shards: list[Shard]) -> AsyncGenerator[None]:
-    try:
-        yield
-    finally:
-        for shard in (fresh, *shards):
-            await shard.client.aclose()
+class ClientPool:
+    """All clients of one configuration in this process."""
 
-
-class Network:
-    """All clients of one route in this process."""
-
-    def __init__(self, route: Route) -> None:
+    def __init__(self, config: TransportConfig) -> None:
         """Start without a client: no socket, no certificate is read."""
-        self.route = route
+        self.config = config
         self._closers: list[weakref.finalize[..., Any]] = []
-        self._begin()
+        self._start()
         _living.add(self)
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """Drop every client without closing it: in a forked child they are the parent's."""
         for closer in self._closers:
             closer.detach()
         self._closers.clear()
-        _dropped.append((self._sync, self._loops))  # what nobody holds would be closed
-        self._begin()
+        _dropped.append((self._sync, self._loops))  # an unreferenced client would be closed
+        self._start()
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         self._lock = threading.Lock()
-        self._sync: dict[bool, httpx.Client] = {}
-        self._loops: dict[asyncio.AbstractEventLoop, LoopClients] = {}
+        self._sync: dict[bool, Any] = {}
+        self._loops: dict[asyncio.AbstractEventLoop, LoopPool] = {}
 
-    def client(self, *, fresh: bool) -> httpx.Client:
-        """Give the sync client, or the one that keeps no connection."""
+    def client(self, *, new_connection: bool) -> Any:
+        """Return the sync client; see `LoopPool.client`."""
+        given = self.config.http_client
+        if _is_client(given):
+            return _open_client("http_client", given, is_async=False)
+        key = new_connection and given is None
         with self._lock:
-            client = self._sync.get(fresh)
-            if client is None:
-                client = make_client(self.route, keep=0 if fresh else SHARD)
+            client = self._sync.get(key)
+            if client is None or client.is_closed:
+                client = self._sync[key] = self._make(key)
                 self._closers.append(weakref.finalize(self, client.close))
-                self._sync[fresh] = client
         return client
 
-    def loop_clients(self) -> LoopClients:
-        """Give the async clients of the running event loop."""
+    def _make(self, single_use: bool) -> Any:  # noqa: FBT001 - the key of its dict
+        if self.config.http_client is not None:
+            return _open_client("http_client", self.config.http_client, is_async=False)
+        return _make_client(self.config, 0 if single_use else CALLS_PER_CLIENT)
+
+    async def async_client(self, *, new_connection: bool) -> PooledClient:
+        """Return an async client of the running event loop; see `LoopPool.client`."""
         loop = asyncio.get_running_loop()
-        clients = self._loops.get(loop)
-        if clients is None:
+        pool = self._loops.get(loop)
+        if pool is None:
             with self._lock:
-                for old in [old for old in self._loops if old.is_closed()]:
-                    del self._loops[old]
-                clients = self._loops[loop] = LoopClients(self.route)
-        return clients
+                for closed in [known for known in self._loops if known.is_closed()]:
+                    del self._loops[closed]
+                pool = self._loops[loop] = LoopPool(self.config)
+        return await pool.client(new_connection=new_connection)
 
 
-_networks: dict[Route, Network] = {}
-_living: weakref.WeakSet[Network] = weakref.WeakSet()  # also those no longer remembered
-_networks_lock = threading.Lock()
+_pools: dict[Any, ClientPool] = {}
+_living: weakref.WeakSet[ClientPool] = weakref.WeakSet()  # also those no longer remembered
+_pools_lock = threading.Lock()
 _dropped: Final[list[object]] = []
 
 
-def network(route: Route) -> Network:
-    """Give the process's network for a route, shared by all who ask for it.
+def client_pool(config: TransportConfig) -> ClientPool:
+    """Return the process's pool for a configuration; a later model finds its connections."""
+    users = config.http_client, config.http_async_client
+    key = config._replace(http_client=id(users[0]), http_async_client=id(users[1]))
+    with _pools_lock:
+        pool = _pools.get(key)
+        if pool is None:
+            if len(_pools) >= MAX_POOLS:
+                del _pools[next(iter(_pools))]
+            pool = _pools[key] = ClientPool(config)
+    return pool
 
-    It outlives them: a model made for one request finds the connections of the last one.
-    """
-    with _networks_lock:
-        found = _networks.get(route)
-        if found is None:
-            if len(_networks) >= MOST_ROUTES:
-                del _networks[next(iter(_networks))]
-            found = _networks[route] = Network(route)
-    return found
+
+def has_aiohttp() -> bool:
+    """Whether the extra `aiohttp` is installed."""
+    return find_spec("httpx_aiohttp") is not None
 
 
 def _after_fork() -> None:
-    global _networks_lock  # noqa: PLW0603 - another thread may have held it
-    _networks_lock = threading.Lock()
-    for each in list(_living):
-        each.forget()
+    global _pools_lock  # noqa: PLW0603 - another thread may have held it
+    _pools_lock = threading.Lock()
+    for pool in list(_living):
+        pool.reset_after_fork()
 
 
 getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_after_fork)

@@ -1,97 +1,141 @@
-"""How a call is made: a generator that decides, and leaves the doing to a shell.
+"""Retry policy: backoff, retryable statuses, Retry-After, the deadline checked before each wait."""
 
-A flow yields what it wants done (`Request`, `Sleep`, `Invoke`), is sent what came of it, may
-have one of our errors thrown in, and returns its result. It is httpx's `auth_flow`, one
-level up: no I/O, no clock of its own, the same for sync and async.
-"""
-
+import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final, TypeVar, overload
 
 from langchain_minitoolai import errors
-from langchain_minitoolai._http.effects import Clock, Request, Response, Sleep, Workflow
-from langchain_minitoolai._http.error_mapping import error_of
+from langchain_minitoolai._http.effects import (
+    BodyReader,
+    Clock,
+    Request,
+    Response,
+    Sleep,
+    StreamRequest,
+    StreamResponse,
+    Workflow,
+)
+from langchain_minitoolai._http.error_mapping import error_from_response
 
-RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 528)})
-"""The statuses after which a chat call is sent again."""
-LONGEST_WAIT: Final = 60.0
+T = TypeVar("T")
+R = TypeVar("R", bound=BodyReader[Any])
+
+RETRYABLE_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 528)})
+"""The statuses after which a request may be sent again."""
+MAX_RETRY_AFTER: Final = 60.0
 """The longest wait, in seconds, that the service can ask for and get."""
+MAX_BACKOFF: Final = 8.0
+"""The longest wait, in seconds, where the service asks for none."""
+
+_logger: Final = logging.getLogger("langchain_minitoolai")
+_logger.addHandler(logging.NullHandler())  # the application decides what is shown
+
+
+def backoff(attempt: int, jitter: float = 1.0) -> float:
+    """Return the seconds to wait after an attempt: `min(0.5·2ⁿ, 8)`, half of it at random.
+
+    Args:
+        attempt: 0 for the first.
+        jitter: A random number from 0 to 1.
+    """
+    return min(0.5 * 2.0 ** min(attempt, 9), MAX_BACKOFF) * (0.5 + 0.5 * jitter)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """When a chat call is sent again, and after how long.
+    """When a request is sent again, and after how long.
 
     Attributes:
         max_retries: Attempts after the first.
-        jitter: A random number from 0 to 1.
+        jitter: Returns a random number from 0 to 1.
     """
 
     max_retries: int = 2
     jitter: Callable[[], float] = random.random
 
-    def wait(self, error: errors.MiniToolAIError, attempt: int) -> float | None:
-        """Say how many seconds to wait before the next attempt.
+    def next_delay(self, error: errors.MiniToolAIError, attempt: int) -> float | None:
+        """Return the seconds to wait before the next attempt; `None` if there is to be none.
 
         Args:
-            error: What became of this attempt.
+            error: What this attempt ended in; whether it may be repeated is the caller's to know.
             attempt: 0 for the first.
-
-        Returns:
-            Seconds, or `None` if there is to be no other attempt.
         """
-        if attempt >= self.max_retries or not _again(error):
+        if attempt >= self.max_retries:
             return None
         if error.retry_after is not None:
-            return error.retry_after if error.retry_after <= LONGEST_WAIT else None
-        return 0.5 * 2.0 ** min(attempt, 4) * (0.5 + 0.5 * self.jitter())
+            return error.retry_after if error.retry_after <= MAX_RETRY_AFTER else None
+        return backoff(attempt, self.jitter())
 
 
-def _again(error: errors.MiniToolAIError) -> bool:
-    if isinstance(error, errors.APIConnectionError | errors.GarbledStreamError):
-        return error.is_retryable
-    return error.is_retryable and error.status_code in RETRIED
-
-
-def send(call: Request, policy: RetryPolicy, clock: Clock) -> Workflow[Response]:
-    """Send a chat call until it succeeds or there is no use in going on.
+@overload
+def send_with_retries(
+    request: StreamRequest[T, R], policy: RetryPolicy, clock: Clock
+) -> Workflow[StreamResponse[T, R]]: ...
+@overload
+def send_with_retries(
+    request: Request, policy: RetryPolicy, clock: Clock
+) -> Workflow[Response]: ...
+def send_with_retries(request: Request, policy: RetryPolicy, clock: Clock) -> Workflow[Any]:
+    """Send a request until it succeeds or a further attempt is of no use.
 
     Args:
-        call: What to send.
+        request: What to send; it must be safe to repeat.
         policy: When to try again.
-        clock: The scale of the call's deadline.
+        clock: The scale of the request's deadline.
 
     Returns:
-        A reply with a status from 200 to 299.
+        A response with a status from 200 to 299.
 
     Raises:
-        MiniToolAIError: What became of the last attempt.
+        MiniToolAIError: What the last attempt ended in.
     """
-    attempt = 0
+    sent = attempt = 0
     while True:
+        sent += 1
         try:
-            reply: Response = yield call
+            response: Response = yield request
         except errors.MiniToolAIError as caught:
             error = caught
         else:
-            if reply.status < 300:
-                return reply
-            error = error_of(reply)
-        if _stale(error) and not call.new_connection and policy.max_retries:
-            call = replace(call, new_connection=True)
+            if response.status < 300:
+                return response if sent == 1 else replace(response, attempts=sent)
+            error = error_from_response(response)
+        if _stale_connection(error) and not request.new_connection and policy.max_retries:
+            _logger.warning("a kept connection was lost; sending again on a new one")
+            request = replace(request, new_connection=True)
             continue
-        wait = policy.wait(error, attempt)
-        if wait is None or _too_late(call, clock() + wait):
+        delay = policy.next_delay(error, attempt) if _is_retryable(error) else None
+        if delay is None or _past_deadline(request, clock() + delay):
             raise error
-        yield Sleep(wait)
+        log_retry(error, sent, delay)
+        yield Sleep(delay)
         attempt += 1
 
 
-def _stale(error: errors.MiniToolAIError) -> bool:
+def log_retry(error: errors.MiniToolAIError, attempt: int, delay: float) -> None:
+    """Log that a request is sent again, and the tokens that were paid for in vain."""
+    paid = ""
+    if error.usage and isinstance(tokens := error.usage.get("total_tokens"), int):
+        paid = f" (the answer was cut after {tokens} tokens, which are paid for)"
+    elif isinstance(error, errors.StreamInterruptedError):
+        paid = " (the answer was cut and may be charged)"
+    kind = type(error).__name__
+    _logger.warning(
+        "attempt %d failed: %s: %s%s; again in %.2f s", attempt, kind, error, paid, delay
+    )
+
+
+def _is_retryable(error: errors.MiniToolAIError) -> bool:
+    if isinstance(error, errors.APIConnectionError | errors.GarbledStreamError):
+        return error.is_retryable
+    return error.is_retryable and error.status_code in RETRYABLE_STATUS
+
+
+def _stale_connection(error: errors.MiniToolAIError) -> bool:
     return isinstance(error, errors.APIConnectionError) and error.stale
 
 
-def _too_late(call: Request, then: float) -> bool:
-    return call.deadline is not None and then >= call.deadline
+def _past_deadline(request: Request, then: float) -> bool:
+    return request.deadline is not None and then >= request.deadline

@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from langchain_core.runnables.config import run_in_executor
 
-from langchain_minitoolai._http.effects import Invoke, Sleep, Workflow
+from langchain_minitoolai._http.effects import Invoke, Workflow
 from langchain_minitoolai._image_formats import inspect
+from langchain_minitoolai._images.download import download
 from langchain_minitoolai._images.files import place, prepared, save_picture
 from langchain_minitoolai._images.result import GeneratedImage, ImageJob, facts_of
 from langchain_minitoolai._images.submission import Desk
@@ -17,20 +18,16 @@ from langchain_minitoolai.errors import PictureError, tidy
 
 T = TypeVar("T")
 
-TRIES: Final = 3
-
 
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What is to become of a picture.
 
     Attributes:
-        fetch: Makes the action that fetches an address within so many seconds.
         save_to: The directory to save it in.
         keep: Whether its bytes are wanted in memory.
     """
 
-    fetch: Callable[[str, float], Invoke]
     save_to: Path | None = None
     keep: bool = False
 
@@ -45,7 +42,9 @@ def collect(job: ImageJob, desk: Desk, wish: Wish, until: float) -> Workflow[Gen
     if wish.save_to is None and not wish.keep:
         return image
     try:
-        data = yield from _fetched(image.url, desk, wish, until)
+        data = yield from download(
+            image.url, loopback=desk.loopback, clock=desk.clock, deadline=until
+        )
         picture = inspect(data)
         image = GeneratedImage.of(job, **facts_of(data, picture, _digest(data)))
         if wish.save_to is not None:
@@ -62,23 +61,6 @@ def collect(job: ImageJob, desk: Desk, wish: Wish, until: float) -> Workflow[Gen
     except OSError as error:
         image.warning = tidy(f"the picture can't be saved: {error.strerror or error}")
     return image
-
-
-def _fetched(address: str, desk: Desk, wish: Wish, until: float) -> Workflow[bytes]:
-    attempt = 0
-    while True:
-        left = until - desk.clock()
-        if left <= 0:
-            raise PictureError("no time was left to fetch the picture")
-        try:
-            data: bytes = yield wish.fetch(address, left)
-        except PictureError as error:
-            attempt += 1
-            if attempt >= TRIES or not error.is_retryable:
-                raise
-        else:
-            return data
-        yield Sleep(0.25 * 2.0**attempt)
 
 
 def _digest(data: bytes) -> str:

@@ -11,7 +11,7 @@ from langchain_core.tools.base import ArgsSchema
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from langchain_minitoolai import contract
-from langchain_minitoolai._config import Connection
+from langchain_minitoolai._config import ClientConfig
 from langchain_minitoolai._images.arguments import (
     DEFAULTS,
     ImageArguments,
@@ -28,7 +28,7 @@ DESCRIPTION = (
 )
 
 
-class ImageFields(Connection, BaseTool):
+class ImageFields(ClientConfig, BaseTool):
     """The options of the tool."""
 
     model_config = ConfigDict(

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from pydantic_core import from_json
 
-from langchain_minitoolai._http.error_mapping import body_words
-from langchain_minitoolai._images.ssrf import is_picture_address
+from langchain_minitoolai._http.error_mapping import summarize_body
+from langchain_minitoolai._images.ssrf import is_image_url
 from langchain_minitoolai.errors import tidy
 
 PENDING_WORDS: Final = (
@@ -36,7 +36,7 @@ def address_in(payload: Mapping[str, Any] | None, *, loopback: bool) -> str | No
         return None
     inner = [nest.get(key) for nest in _nested(payload) for key in ("image_url", "url")]
     for value in (payload.get("image_url"), *inner):
-        if isinstance(value, str) and is_picture_address(value.strip(), loopback=loopback):
+        if isinstance(value, str) and is_image_url(value.strip(), loopback=loopback):
             return value.strip()
     return None
 
@@ -101,7 +101,7 @@ def _normal(text: str) -> str:
 def shown(body: bytes) -> str:
     """Show a body without secrets."""
     text = body[:4096].decode("utf-8", "replace")
-    return tidy(_SECRETS.sub(r"\1[secret]", text)) if _is_json(body) else body_words(body)
+    return tidy(_SECRETS.sub(r"\1[secret]", text)) if _is_json(body) else summarize_body(body)
 
 
 def _is_json(body: bytes) -> bool:

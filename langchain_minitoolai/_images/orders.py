@@ -10,16 +10,14 @@ from pydantic import ValidationError
 
 from langchain_minitoolai import contract
 from langchain_minitoolai._http.effects import Clock, Invoke, Workflow
-from langchain_minitoolai._http.network import Route
+from langchain_minitoolai._http.transport import is_loopback
 from langchain_minitoolai._images.arguments import ImageArguments, refusal
 from langchain_minitoolai._images.collect import Wish, collect
-from langchain_minitoolai._images.download import afetch, fetch
 from langchain_minitoolai._images.fields import ImageFields
 from langchain_minitoolai._images.job_store import Found, JobStore, call_key, job_key
 from langchain_minitoolai._images.polling import wait
 from langchain_minitoolai._images.progress import telling
 from langchain_minitoolai._images.result import GeneratedImage, ImageJob, ImageProgress
-from langchain_minitoolai._images.ssrf import is_loopback
 from langchain_minitoolai._images.submission import Desk, Order, submit
 from langchain_minitoolai.errors import InvalidInputError
 
@@ -46,8 +44,8 @@ class ImageOrders(ImageFields):
         Raises:
             MiniToolAIError: If there is no job; `maybe_charged` says whether there may be one.
         """
-        client = self._client()
-        return client.run(self._place(self._checked(prompt, arguments), call_id, client.clock))
+        client = self._sync_client()
+        return client.execute(self._place(self._checked(prompt, arguments), call_id, client.clock))
 
     async def asubmit(
         self, prompt: str | Mapping[str, Any], *, call_id: str | None = None, **arguments: Any
@@ -55,7 +53,7 @@ class ImageOrders(ImageFields):
         """Order a picture: `submit`, with `await`."""
         client = self._async_client()
         order = self._checked(prompt, arguments)
-        return await client.run(self._place(order, call_id, client.clock))
+        return await client.execute(self._place(order, call_id, client.clock))
 
     def wait(self, job: ImageJob) -> GeneratedImage:
         """Wait for an ordered picture, and fetch and save it as the options say.
@@ -63,13 +61,13 @@ class ImageOrders(ImageFields):
         Raises:
             ImageError: If it can't be had by the deadline.
         """
-        client = self._client()
-        return client.run(self._finish(job, self._desk(client.clock)))
+        client = self._sync_client()
+        return client.execute(self._finish(job, self._desk(client.clock)))
 
     async def await_(self, job: ImageJob) -> GeneratedImage:
         """Wait for an ordered picture: `wait`, with `await`."""
         client = self._async_client()
-        return await client.run(self._finish(job, self._desk(client.clock)))
+        return await client.execute(self._finish(job, self._desk(client.clock)))
 
     def resume(self, job: str) -> GeneratedImage:
         """Wait for a picture that is known to the job store.
@@ -81,13 +79,13 @@ class ImageOrders(ImageFields):
             InvalidInputError: If the job store knows no such job.
             ImageError: If the picture can't be had by the deadline.
         """
-        client = self._client()
-        return client.run(self._resume(job, self._desk(client.clock)))
+        client = self._sync_client()
+        return client.execute(self._resume(job, self._desk(client.clock)))
 
     async def aresume(self, job: str) -> GeneratedImage:
         """Wait for a picture that is known to the job store: `resume`, with `await`."""
         client = self._async_client()
-        return await client.run(self._resume(job, self._desk(client.clock)))
+        return await client.execute(self._resume(job, self._desk(client.clock)))
 
     def _checked(
         self, prompt: str | Mapping[str, Any], arguments: Mapping[str, Any]
@@ -128,7 +126,7 @@ class ImageOrders(ImageFields):
     ) -> Workflow[GeneratedImage]:
         until = desk.clock() + self.deadline if until is None else until
         job = yield from wait(job, desk, until)
-        wish = Wish(self._fetching, self.save_to, keep=self.show_to_model == "data")
+        wish = Wish(self.save_to, keep=self.show_to_model == "data")
         return (yield from collect(job, desk, wish, until))
 
     def _resume(self, job: str, desk: Desk) -> Workflow[GeneratedImage]:
@@ -136,15 +134,6 @@ class ImageOrders(ImageFields):
         if found.job is None:
             raise InvalidInputError(f"job is {job!r}; allowed: a job that the job store knows")
         return (yield from self._finish(found.job, desk))
-
-    def _fetching(self, address: str, seconds: float) -> Invoke:
-        proxy = self.proxy.get_secret_value() if self.proxy else None
-        how: Any = {
-            "route": Route(proxy, self.verify),
-            "loopback": self._on_loopback(),
-            "seconds": seconds,
-        }
-        return Invoke(lambda: fetch(address, **how), lambda: afetch(address, **how))
 
     def _on_loopback(self) -> bool:
         return is_loopback(urlsplit(self.minitoolai_api_base).hostname or "")

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from langchain_minitoolai import contract, errors
 from langchain_minitoolai._http.effects import Request, Response, Sleep, Workflow
+from langchain_minitoolai._http.retry import MAX_RETRY_AFTER, backoff
 from langchain_minitoolai._images.job_status import History, Reading, read
 from langchain_minitoolai._images.result import ImageJob
 from langchain_minitoolai._images.schedule import bucket
-from langchain_minitoolai._images.submission import LONGEST_WAIT, Desk, guarded
+from langchain_minitoolai._images.submission import Desk, guarded
 
 LONGEST_LOOK: Final = 20.0
 """Seconds without progress before a look is given up."""
@@ -19,7 +20,6 @@ RESERVE: Final = 2.0
 SHORTEST: Final = 0.05
 
 _SLOWEST: Final = 10.0
-_LONGEST_BACKOFF: Final = 8.0
 _UNSURE: Final = 10.0
 _UNAUTHORIZED: Final = 401
 
@@ -99,9 +99,9 @@ class _Watch:
         """Give the seconds that the last answer asks for, or makes wise."""
         reading = self._reading
         if reading.retry_after is not None:
-            return min(reading.retry_after, LONGEST_WAIT)
+            return min(reading.retry_after, MAX_RETRY_AFTER)
         if reading.kind == "transient":
-            return float(min(0.5 * 2.0 ** min(reading.history.troubles, 9), _LONGEST_BACKOFF))
+            return backoff(reading.history.troubles)
         return min(0.5 * 2.0 ** min(self._slow, 9), _SLOWEST) if reading.slow_down else 0.0
 
     def look(self) -> Workflow[Reading]:

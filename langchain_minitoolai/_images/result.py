@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from langchain_minitoolai import contract
 from langchain_minitoolai._image_formats import Picture, inspect
-from langchain_minitoolai._images import download as _download
 from langchain_minitoolai._images.files import file_name, write_whole
 from langchain_minitoolai.errors import PictureError
 
@@ -104,7 +103,9 @@ class GeneratedImage(BaseModel):
             OSError: If the saved file can't be read.
         """
         if self._data is None:
-            data = Path(self.path).read_bytes() if self.path else _download.fetch(self.url)
+            if self.path is None:
+                raise PictureError("the image is neither in memory nor saved: tool.download(image)")
+            data = Path(self.path).read_bytes()
             inspect(data)
             self._data = data
         return self._data

@@ -1,45 +1,27 @@
-"""Which addresses a picture may be fetched from: decisions, without a socket.
+"""SSRF protection: which URLs and IP addresses an image may be downloaded from.
 
-The service says where a picture lies, and who speaks for the service could name a host inside
-this machine's own network. So only https and public addresses are fetched; where the API
-itself is on loopback, as a sandbox is, loopback is as good.
+The service says where an image is, and whoever speaks for the service could name a host inside
+the user's own network. So only https and public addresses are fetched; where the API itself is on
+loopback, as a sandbox is, loopback is allowed too.
 """
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from langchain_minitoolai._http.transport import is_loopback
 from langchain_minitoolai.errors import PictureError
 
 MAX_REDIRECTS: Final = 3
-LONGEST: Final = 8192
-"""The most characters of an address; signed addresses are long."""
+MAX_URL: Final = 8192
+"""The most characters of a URL; signed ones are long."""
 
 _NAT64: Final = ip_network("64:ff9b::/96")
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
-class Target(NamedTuple):
-    """What to connect to."""
-
-    scheme: str
-    host: str
-    port: int
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this machine."""
-    host = host.rstrip(".").lower()
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def is_picture_address(text: object, *, loopback: bool) -> bool:
-    """Tell whether an answer's value is an address that a picture can lie at.
+def is_image_url(text: object, *, loopback: bool) -> bool:
+    """Whether a value of a response is a URL that an image can be downloaded from.
 
     Args:
         text: Whatever the service put there.
@@ -48,21 +30,18 @@ def is_picture_address(text: object, *, loopback: bool) -> bool:
     return _split(text, loopback=loopback) is not None
 
 
-def target(address: str, *, loopback: bool) -> Target:
-    """Say what to connect to for an address.
+def check_url(url: str, *, loopback: bool) -> None:
+    """Check a URL before it is fetched.
 
     Raises:
-        PictureError: If it is no address that a picture may be fetched from.
+        PictureError: If an image may not be downloaded from it.
     """
-    parts = _split(address, loopback=loopback)
-    if parts is None:
+    if not is_image_url(url, loopback=loopback):
         raise PictureError("the picture's address is no https address of a public host")
-    default = 443 if parts.scheme == "https" else 80
-    return Target(parts.scheme, parts.hostname or "", parts.port or default)
 
 
-def check_resolved(found: list[str], *, loopback: bool) -> str:
-    """Give the one IP address to connect to, after a look at all that a name resolves to.
+def pick_public_ip(found: list[str], *, loopback: bool) -> str:
+    """Return the IP address to connect to, if all that a host resolves to are public.
 
     Args:
         found: Every address that the name resolves to.
@@ -80,10 +59,10 @@ def check_resolved(found: list[str], *, loopback: bool) -> str:
     return found[0]
 
 
-def redirected(
+def redirect_target(
     address: str, status: int, location: str | None, *, hops: int, loopback: bool
 ) -> str | None:
-    """Give the address that an answer redirects to, or `None` if it is no redirect.
+    """Return the URL that a response redirects to, or `None` if it is no redirect.
 
     Args:
         address: What was asked for.
@@ -103,19 +82,20 @@ def redirected(
         following = urljoin(address, location or "")
     except ValueError:
         following = ""
-    if not location or not is_picture_address(following, loopback=loopback):
+    if not location or not is_image_url(following, loopback=loopback):
         raise PictureError("the picture's address redirects to one that is not fetched")
     return following
 
 
 def _split(text: object, *, loopback: bool) -> SplitResult | None:
-    if not isinstance(text, str) or not 0 < len(text) <= LONGEST:
+    if not isinstance(text, str) or not 0 < len(text) <= MAX_URL:
         return None
     if not text.isprintable() or any(character in text for character in " \\"):
         return None
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
+        (host or "").encode("idna")  # a label that is empty or too long is no host
     except ValueError:
         return None
     if not host or port == 0 or parts.username is not None or parts.password is not None:
@@ -125,7 +105,7 @@ def _split(text: object, *, loopback: bool) -> SplitResult | None:
 
 
 def _embedded(text: str) -> IPv4Address | IPv6Address | None:
-    """Read an address, and where it is a wrapping of an IPv4 address, what it wraps."""
+    """Parse an address; of one that embeds an IPv4 address, that."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:

@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from langchain_minitoolai import contract, errors
 from langchain_minitoolai._http.effects import Clock, Invoke, Request, Response, Sleep, Workflow
-from langchain_minitoolai._http.error_mapping import error_of, retry_after
+from langchain_minitoolai._http.error_mapping import error_from_response, retry_after
+from langchain_minitoolai._http.retry import MAX_RETRY_AFTER, backoff
 from langchain_minitoolai._images.job_store import Claims, Found, JobStore
 from langchain_minitoolai._images.result import ImageJob, ImageProgress, Stage
 from langchain_minitoolai._images.schedule import Schedule
@@ -25,9 +26,6 @@ from langchain_minitoolai._images.submission_response import (
     uncertain,
     unreached,
 )
-
-LONGEST_WAIT: Final = 60.0
-"""The longest wait, in seconds, that the service can ask for and get."""
 
 SCHEDULE: Final = Schedule()
 """What this process knows of how long jobs take."""
@@ -200,15 +198,11 @@ def _send(order: Order, desk: Desk, until: float) -> Workflow[ImageJob]:
         else:
             if not not_taken(reply):
                 return job_of(reply, order.arguments, order.call, sent_at)
-            asked, error = retry_after(reply.headers), error_of(reply)
+            asked, error = retry_after(reply.headers), error_from_response(reply)
             error.maybe_charged = False
-        wait = _backoff(attempt, desk) if asked is None else asked
+        wait = backoff(attempt, desk.jitter()) if asked is None else asked
         late = desk.clock() + wait >= until
-        if attempt >= desk.max_retries or wait > LONGEST_WAIT or late or not error.is_retryable:
+        if attempt >= desk.max_retries or wait > MAX_RETRY_AFTER or late or not error.is_retryable:
             raise error
         yield Sleep(wait)
         attempt += 1
-
-
-def _backoff(attempt: int, desk: Desk) -> float:
-    return min(0.5 * 2.0**attempt, 8.0) * (0.5 + 0.5 * desk.jitter())

@@ -10,7 +10,11 @@ from pydantic_core import from_json
 
 from langchain_minitoolai import errors
 from langchain_minitoolai._http.effects import Response
-from langchain_minitoolai._http.error_mapping import body_words, error_of, retry_after
+from langchain_minitoolai._http.error_mapping import (
+    error_from_response,
+    retry_after,
+    summarize_body,
+)
 from langchain_minitoolai._images.result import ImageJob
 
 _TOO_MANY: Final = 429
@@ -41,7 +45,7 @@ def job_of(
     refused = _REFUSED <= reply.status < _SERVER and reply.status != _TIMED_OUT
     if refused and not page:
         raise _refusal(reply)
-    words = body_words(reply.body)
+    words = summarize_body(reply.body)
     if reply.status >= _REDIRECT or page:
         kind = "a redirect" if reply.status < _REFUSED and not page else f"HTTP {reply.status}"
         raise uncertain(f"the service answered with {kind}: {words}")
@@ -64,7 +68,7 @@ def job_of(
 
 
 def _refusal(reply: Response) -> errors.MiniToolAIError:
-    error = error_of(reply)
+    error = error_from_response(reply)
     if reply.status in _TYPED:
         return error
     return errors.ImageRequestError(

@@ -33,6 +33,7 @@ class Target:
         ours: Whether the strict reading of each expectation applies.
         swallows: Whether a break may swallow what came just before it, unseen.
         more: Options of its own.
+        clients: HTTP clients of its own: an option's name, and where the class is.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Target:
     ours: bool = False
     swallows: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
+    clients: Mapping[str, str] = field(default_factory=dict)
 
     def model(
         self, origin: str, settings: Settings, *, plain: bool = False, key: str = KEY
@@ -64,8 +66,14 @@ class Target:
             options |= {"base_url": base, "timeout": settings.timeout}
             options |= {"total_timeout": settings.total_timeout}
         chat_class = getattr(importlib.import_module(self.module), self.class_name)
+        options |= {name: _class_at(place) for name, place in self.clients.items()}
         made: BaseChatModel = chat_class(**options | {**self.more, **settings.more})
         return made
+
+
+def _class_at(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 TARGETS: dict[str, Target] = {
@@ -86,6 +94,23 @@ TARGETS: dict[str, Target] = {
             ours=True,
             swallows=True,
             more={"async_transport": "aiohttp"},
+        ),
+        Target(
+            "ours-aiohttp-client",
+            "langchain_minitoolai",
+            "ChatMiniToolAI",
+            ("langchain_minitoolai.errors.MiniToolAIError",),
+            ours=True,
+            swallows=True,
+            clients={"http_async_client": "httpx_aiohttp:HttpxAiohttpClient"},
+        ),
+        Target(
+            "ours-httpx2",
+            "langchain_minitoolai",
+            "ChatMiniToolAI",
+            ("langchain_minitoolai.errors.MiniToolAIError",),
+            ours=True,
+            clients={"http_client": "httpx2:Client", "http_async_client": "httpx2:AsyncClient"},
         ),
         Target(
             "openai",
