@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, TypeAlias
 
-from langchain_minitoolai._chat.stream import AnswerReader, Piece
+from langchain_minitoolai._chat.stream import ChatStreamParser, Delta
 from langchain_minitoolai._http.body import AnswerIntake
 from langchain_minitoolai._http.effects import Response
 
@@ -38,7 +38,7 @@ class AsyncOpenAnswer:
         reader: What was read so far.
     """
 
-    reader: AnswerReader
+    reader: ChatStreamParser
 
     def __init__(self, exchange: Callable[["AsyncOpenAnswer"], Exchange]) -> None:
         """Start the exchange.
@@ -47,7 +47,7 @@ class AsyncOpenAnswer:
             exchange: Makes it, start to end, with this object to take the pieces.
         """
         self._loop = asyncio.get_running_loop()
-        self._pieces: deque[list[Piece]] = deque()
+        self._pieces: deque[list[Delta]] = deque()
         self._opened: asyncio.Future[Response] = self._loop.create_future()
         self._opened.add_done_callback(forgive)
         self._news: asyncio.Future[None] | None = None
@@ -73,7 +73,7 @@ class AsyncOpenAnswer:
         if not self._opened.done():
             self._opened.set_result(reply)
 
-    def put(self, pieces: list[Piece]) -> bool:
+    def put(self, pieces: list[Delta]) -> bool:
         """Hand pieces over; say whether `room` must be awaited before the next."""
         self._pieces.append(pieces)
         self._wake()
@@ -99,7 +99,7 @@ class AsyncOpenAnswer:
         else:
             self._opened.set_result(task.result())
 
-    async def __aiter__(self) -> AsyncIterator[list[Piece]]:
+    async def __aiter__(self) -> AsyncIterator[list[Delta]]:
         """Give the pieces as they come, some at a time.
 
         Raises:
@@ -117,6 +117,6 @@ class AsyncOpenAnswer:
                 else:
                     self._news = self._loop.create_future()
                     await self._news
-            yield self._task.result().answer.pieces
+            yield self._task.result().answer.deltas
         finally:
             await settle(self._task)

@@ -1,4 +1,4 @@
-"""Answers that fit a schema: three ways to ask, one way to fail."""
+"""Structured output: with_structured_output by tool call, JSON schema or JSON mode."""
 
 from collections.abc import AsyncIterator, Iterator
 from operator import itemgetter
@@ -19,13 +19,13 @@ from langchain_core.runnables import Runnable, RunnableLambda, RunnableMap, Runn
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import TBaseModel, is_basemodel_subclass
 
-from langchain_minitoolai._chat.parameters import UNDESCRIBED
+from langchain_minitoolai._chat.parameters import SCHEMA_ERRORS
 from langchain_minitoolai.errors import InvalidInputError
 
 Method = Literal["function_calling", "json_schema", "json_mode"]
 
 
-def structured(
+def structured_output(
     model: BaseChatModel,
     schema: dict[str, Any] | type,
     *,
@@ -34,10 +34,10 @@ def structured(
     strict: bool | None,
     **kwargs: Any,
 ) -> Runnable[LanguageModelInput, Any]:
-    """Put a parser behind a model that is asked for an answer of this schema.
+    """Compose a model that is asked for output of a schema with the parser of that output.
 
     Raises:
-        InvalidInputError: If the method or the schema is of no known kind.
+        InvalidInputError: If the method or the schema is unknown.
     """
     if method not in get_args(Method):
         allowed = ", ".join(get_args(Method))
@@ -45,12 +45,12 @@ def structured(
     traced = {
         "ls_structured_output_format": {
             "kwargs": {"method": method, "strict": strict},
-            "schema": _tool(schema, strict=strict),
+            "schema": _to_tool(schema, strict=strict),
         }
     }
     if method == "function_calling":
-        name = _tool(schema, strict=strict)["function"]["name"]
-        asking = model.bind_tools(
+        name = _to_tool(schema, strict=strict)["function"]["name"]
+        bound = model.bind_tools(
             [schema],
             tool_choice=name,
             parallel_tool_calls=False,
@@ -60,62 +60,62 @@ def structured(
         )
         parser = _call_parser(schema, name)
     else:
-        wanted = _format(schema, method, strict=strict)
-        asking = model.bind(response_format=wanted, **traced, **kwargs)
+        response_format = _response_format(schema, method, strict=strict)
+        bound = model.bind(response_format=response_format, **traced, **kwargs)
         parser = _json_parser(schema)
     if not include_raw:
-        return asking | parser
+        return bound | parser
     parsed = RunnablePassthrough.assign(
         parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
     )
     failed = RunnablePassthrough.assign(parsed=lambda _: None)
     # As one step: a fallback takes over only where nothing was streamed before.
-    trying = RunnableLambda(parsed.invoke, parsed.ainvoke, name="parse")
-    return RunnableMap(raw=asking) | trying.with_fallbacks([failed], exception_key="parsing_error")
+    parse = RunnableLambda(parsed.invoke, parsed.ainvoke, name="parse")
+    return RunnableMap(raw=bound) | parse.with_fallbacks([failed], exception_key="parsing_error")
 
 
-def _tool(schema: Any, *, strict: bool | None) -> dict[str, Any]:
+def _to_tool(schema: Any, *, strict: bool | None) -> dict[str, Any]:
     try:
         return convert_to_openai_tool(schema, strict=strict)
-    except UNDESCRIBED as error:
+    except SCHEMA_ERRORS as error:
         raise InvalidInputError(
             f"schema is {schema!r}; allowed: a pydantic class, a TypedDict or a JSON schema "
             f"with a title ({error})"
         ) from None
 
 
-def _format(schema: Any, method: Method, *, strict: bool | None) -> dict[str, Any]:
+def _response_format(schema: Any, method: Method, *, strict: bool | None) -> dict[str, Any]:
     if method == "json_mode":
         return {"type": "json_object"}
-    inner = {"name": _tool(schema, strict=strict)["function"]["name"]}
-    inner |= {"schema": convert_to_json_schema(schema, strict=strict)}
+    json_schema = {"name": _to_tool(schema, strict=strict)["function"]["name"]}
+    json_schema |= {"schema": convert_to_json_schema(schema, strict=strict)}
     return {
         "type": "json_schema",
-        "json_schema": inner if strict is None else {**inner, "strict": strict},
+        "json_schema": json_schema if strict is None else {**json_schema, "strict": strict},
     }
 
 
 def _json_parser(schema: Any) -> OutputParserLike[Any]:
     if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return _PydanticJson(pydantic_object=schema)
-    return _Json()
+        return _PydanticParser(pydantic_object=schema)
+    return _JSONParser()
 
 
 def _call_parser(schema: Any, name: str) -> OutputParserLike[Any]:
     if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return _PydanticCall(tools=[schema], first_tool_only=True)
-    return _JsonCall(key_name=name, first_tool_only=True)
+        return _PydanticCallParser(tools=[schema], first_tool_only=True)
+    return _JSONCallParser(key_name=name, first_tool_only=True)
 
 
-class _ToTheEnd(BaseCumulativeTransformOutputParser[Any]):
-    """Parses a streamed answer once more when it is whole; core's parsers would stay silent."""
+class _StrictAtEnd(BaseCumulativeTransformOutputParser[Any]):
+    """Parses a stream once more when it is whole, since core's parsers skip what is invalid."""
 
     def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[Any]:  # noqa: A002 - core's
         seen: list[Any] = []
         last = None
-        for last in super()._transform(_noted(input, seen)):
+        for last in super()._transform(_record(input, seen)):
             yield last
-        whole = self.parse_result([_added(seen)])
+        whole = self.parse_result([_merge(seen)])
         if whole != last:
             yield whole
 
@@ -125,40 +125,40 @@ class _ToTheEnd(BaseCumulativeTransformOutputParser[Any]):
     ) -> AsyncIterator[Any]:
         seen: list[Any] = []
         last = None
-        async for last in super()._atransform(_anoted(input, seen)):
+        async for last in super()._atransform(_arecord(input, seen)):
             yield last
-        whole = await self.aparse_result([_added(seen)])
+        whole = await self.aparse_result([_merge(seen)])
         if whole != last:
             yield whole
 
 
-def _noted(stream: Iterator[Any], seen: list[Any]) -> Iterator[Any]:
+def _record(stream: Iterator[Any], seen: list[Any]) -> Iterator[Any]:
     for each in stream:
         seen.append(each)
         yield each
 
 
-async def _anoted(stream: AsyncIterator[Any], seen: list[Any]) -> AsyncIterator[Any]:
+async def _arecord(stream: AsyncIterator[Any], seen: list[Any]) -> AsyncIterator[Any]:
     async for each in stream:
         seen.append(each)
         yield each
 
 
-def _added(seen: list[Any]) -> Generation:
+def _merge(seen: list[Any]) -> Generation:
     first, *rest = seen
     return ChatGeneration(message=first + rest if rest else first)
 
 
-class _Json(_ToTheEnd, JsonOutputParser):
-    """Core's parser, which says nothing when what was streamed is no JSON."""
+class _JSONParser(_StrictAtEnd, JsonOutputParser):
+    """Core's parser, with an error for a stream that is no JSON."""
 
 
-class _PydanticJson(_ToTheEnd, PydanticOutputParser[TBaseModel], Generic[TBaseModel]):
-    """Core's parser, which says nothing when what was streamed does not fit."""
+class _PydanticParser(_StrictAtEnd, PydanticOutputParser[TBaseModel], Generic[TBaseModel]):
+    """Core's parser, with an error for a stream that does not fit the schema."""
 
 
-class _PydanticCall(_ToTheEnd, PydanticToolsParser):
-    """Core's parser, which says nothing when the model did not call, nor what it called with."""
+class _PydanticCallParser(_StrictAtEnd, PydanticToolsParser):
+    """Core's parser, with an error for a missing call, which names the model's arguments."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
         try:
@@ -167,31 +167,31 @@ class _PydanticCall(_ToTheEnd, PydanticToolsParser):
             raise
         except ValueError as error:  # pydantic's own, old and new, are such
             message: Any = getattr(result[0], "message", None)
-            said = str([call["args"] for call in getattr(message, "tool_calls", ())])
+            arguments = str([call["args"] for call in getattr(message, "tool_calls", ())])
             raise OutputParserException(
-                f"The model called with arguments that do not fit: {said}. {error}",
-                llm_output=said,
+                f"The model called with arguments that do not fit: {arguments}. {error}",
+                llm_output=arguments,
             ) from error
-        return parsed if parsed is not None or partial else _missing(result)
+        return parsed if parsed is not None or partial else _raise_missing_call(result)
 
 
-class _JsonCall(_ToTheEnd, JsonOutputKeyToolsParser):
-    """Core's parser, which says nothing when the model did not call."""
+class _JSONCallParser(_StrictAtEnd, JsonOutputKeyToolsParser):
+    """Core's parser, with an error for a missing call."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
         parsed = super().parse_result(result, partial=partial)
-        return parsed if parsed is not None or partial else _missing(result)
+        return parsed if parsed is not None or partial else _raise_missing_call(result)
 
 
-def _missing(result: list[Generation]) -> Any:
+def _raise_missing_call(result: list[Generation]) -> Any:
     message = getattr(result[0], "message", None)
-    broken = [
+    invalid = [
         f"{call['args']!r} ({call['error'] or 'broken'})"
         for call in getattr(message, "invalid_tool_calls", ())
     ]
     text = result[0].text
-    said = f"; what it tried: {'; '.join(broken)}" if broken else ""
+    attempts = f"; what it tried: {'; '.join(invalid)}" if invalid else ""
     raise OutputParserException(
-        f"The model answered without the call that was asked for{said}. It said: {text!r}",
+        f"The model answered without the call that was asked for{attempts}. Its text: {text!r}",
         llm_output=text,
     )

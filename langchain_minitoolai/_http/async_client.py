@@ -12,7 +12,7 @@ from langchain_minitoolai import errors
 from langchain_minitoolai._aiohttp import lend
 from langchain_minitoolai._async_answer import AsyncOpenAnswer, forgive, settle
 from langchain_minitoolai._body import ablocks
-from langchain_minitoolai._chat.stream import Answer, Piece
+from langchain_minitoolai._chat.stream import ChatCompletion, Delta
 from langchain_minitoolai._http.body import AnswerIntake, BodyIntake
 from langchain_minitoolai._http.client import DRAIN
 from langchain_minitoolai._http.deadline import Budget
@@ -109,7 +109,7 @@ class AsyncClient(Endpoint):
         self, response: httpx.Response, budget: Budget, opened: AsyncOpenAnswer | None
     ) -> Response:
         intake = AnswerIntake(response.headers, budget, self.secret)
-        pieces: list[Piece] = []
+        pieces: list[Delta] = []
         if opened is not None:
             opened.start(self.reply(response, answer=opened), intake)
         offset = asyncio.get_running_loop().time() - self.clock()  # between the two clocks
@@ -131,14 +131,14 @@ class AsyncClient(Endpoint):
                     elif some and not started:
                         started = True
                         await asyncio.sleep(0)  # so that the first piece is seen at once
-                    intake.reader.check()
+                    intake.reader.raise_deferred()
                     if intake.reader.done:
                         budget.shorten(DRAIN)
                     _extend(timeout, budget.limit + offset)
         except wire_failures(budget) as caught:
             failure = failure_of(caught, budget, answering=True)
         pieces += intake.end(failure)
-        return self.reply(response, answer=Answer(pieces, intake.reader))
+        return self.reply(response, answer=ChatCompletion(pieces, intake.reader))
 
 
 def _extend(timeout: asyncio.Timeout, then: float) -> None:

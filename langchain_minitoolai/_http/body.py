@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from langchain_minitoolai import errors
-from langchain_minitoolai._chat.stream import AnswerReader, Piece
+from langchain_minitoolai._chat.stream import ChatStreamParser, Delta
 from langchain_minitoolai._http.deadline import Budget
 from langchain_minitoolai._http.error_mapping import MAX_DOCUMENT, MAX_PAGE
 
@@ -60,7 +60,7 @@ class Decoder:
                 yield inflater.decompress(block, _STEP)
             except zlib.error:
                 message = "the service sent a compressed answer that can't be read"
-                raise errors.GarbledStreamError(message, status_code=200) from None
+                raise errors.MalformedStreamError(message, status_code=200) from None
             block = inflater.unused_data or inflater.unconsumed_tail
 
 
@@ -79,27 +79,27 @@ class AnswerIntake:
             budget: The time of this exchange.
             secret: The API key, to be kept out of errors.
         """
-        self.reader = AnswerReader(secret)
+        self.reader = ChatStreamParser(secret)
         self._decode = Decoder(headers)
         self._budget = budget
 
-    def feed(self, raw: bytes) -> list[Piece]:
+    def feed(self, raw: bytes) -> list[Delta]:
         """Take a block; only an event in it counts as progress.
 
         Raises:
-            MiniToolAIError: As `AnswerReader.feed`; or if the time is up.
+            MiniToolAIError: As `ChatStreamParser.feed`; or if the time is up.
         """
         if self._decode.plain:
             return self._take(raw)
-        pieces: list[Piece] = []
+        pieces: list[Delta] = []
         try:
             for block in self._decode(raw):
                 pieces += self._take(block)
         except errors.MiniToolAIError as failure:
-            self.reader.hold(failure, pieces)
+            self.reader.defer_error(failure, pieces)
         return pieces
 
-    def _take(self, block: bytes) -> list[Piece]:
+    def _take(self, block: bytes) -> list[Delta]:
         reader = self.reader
         before = reader.events
         pieces = reader.feed(block)
@@ -113,7 +113,7 @@ class AnswerIntake:
             self._budget.check()
         return pieces
 
-    def end(self, failure: errors.MiniToolAIError | None) -> list[Piece]:
+    def end(self, failure: errors.MiniToolAIError | None) -> list[Delta]:
         """Take the end of the body.
 
         Args:
@@ -122,7 +122,7 @@ class AnswerIntake:
         Raises:
             MiniToolAIError: If the answer is not whole.
         """
-        self.reader.check()
+        self.reader.raise_deferred()
         if failure is not None and not self.reader.complete:
             raise failure
         return self.reader.end()

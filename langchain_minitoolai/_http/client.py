@@ -10,7 +10,7 @@ import httpx
 
 from langchain_minitoolai import errors
 from langchain_minitoolai._body import blocks
-from langchain_minitoolai._chat.stream import Answer, Piece
+from langchain_minitoolai._chat.stream import ChatCompletion, Delta
 from langchain_minitoolai._http.body import AnswerIntake, BodyIntake
 from langchain_minitoolai._http.deadline import Budget
 from langchain_minitoolai._http.effects import Effect, Request, Response, Sleep, Workflow
@@ -79,7 +79,7 @@ class Client(Endpoint):
         if call.response_mode == "stream":
             return self.reply(response, answer=opened)
         pieces = [piece for some in opened for piece in some]
-        return self.reply(response, answer=Answer(pieces, opened.reader))
+        return self.reply(response, answer=ChatCompletion(pieces, opened.reader))
 
 
 def _body(response: httpx.Response, budget: Budget) -> bytes:
@@ -114,7 +114,7 @@ class OpenAnswer:
         self._budget = budget
         self._failure: errors.MiniToolAIError | None = None
 
-    def __iter__(self) -> Iterator[list[Piece]]:
+    def __iter__(self) -> Iterator[list[Delta]]:
         """Give the pieces as they come, some at a time.
 
         Raises:
@@ -126,7 +126,7 @@ class OpenAnswer:
                 pieces = self._intake.feed(block)
                 if pieces:
                     yield pieces
-                    self.reader.check()
+                    self.reader.raise_deferred()
                     self._budget.progress()  # the time spent out there does not count
                 if self.reader.done:
                     self._budget.shorten(DRAIN)

@@ -50,7 +50,7 @@ class RetryPolicy:
 
 
 def _again(error: errors.MiniToolAIError) -> bool:
-    if isinstance(error, errors.APIConnectionError | errors.GarbledStreamError):
+    if isinstance(error, errors.APIConnectionError | errors.MalformedStreamError):
         return error.is_retryable
     return error.is_retryable and error.status_code in RETRIED
 

@@ -10,7 +10,7 @@ from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.runnables import Runnable
 
 from langchain_minitoolai import ChatMiniToolAI
-from langchain_minitoolai._chat.stream import Answer, AnswerReader, Piece
+from langchain_minitoolai._chat.stream import ChatCompletion, ChatStreamParser, Delta
 from langchain_minitoolai._http.effects import Request, Response, Sleep, Workflow
 from tests.unit_tests.strict import check_body
 
@@ -22,19 +22,19 @@ USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
 class OpenAnswer:
     """An answer that comes piece by piece, to either shell."""
 
-    def __init__(self, pieces: Sequence[Piece], reader: AnswerReader) -> None:
+    def __init__(self, pieces: Sequence[Delta], reader: ChatStreamParser) -> None:
         self.reader = reader
         self.closed = False
         self._pieces = pieces
 
-    def __iter__(self) -> Iterator[list[Piece]]:
+    def __iter__(self) -> Iterator[list[Delta]]:
         try:
             for piece in self._pieces:
                 yield [piece]
         finally:
             self.closed = True
 
-    async def __aiter__(self) -> AsyncIterator[list[Piece]]:
+    async def __aiter__(self) -> AsyncIterator[list[Delta]]:
         for pieces in self:
             yield pieces
 
@@ -52,10 +52,10 @@ class FakeService:
         self.calls: list[Request] = []
         self.slept: list[float] = []
         self.opened: list[OpenAnswer] = []
-        self._script: list[tuple[Sequence[Piece], str] | Exception] = []
+        self._script: list[tuple[Sequence[Delta], str] | Exception] = []
         self._native = native
 
-    def reply(self, *pieces: Piece, finish_reason: str = "stop") -> None:
+    def reply(self, *pieces: Delta, finish_reason: str = "stop") -> None:
         self._script.append((pieces, finish_reason))
 
     def fail(self, error: Exception) -> None:
@@ -93,13 +93,13 @@ class FakeService:
             else:
                 outcome = self._answer(step, *scripted)
 
-    def _answer(self, call: Request, pieces: Sequence[Piece], finish_reason: str) -> Response:
-        reader = AnswerReader()
-        reader.info = {"id": "chatcmpl-1", "model": f"{call.body['model']}-2024-07-18"}
+    def _answer(self, call: Request, pieces: Sequence[Delta], finish_reason: str) -> Response:
+        reader = ChatStreamParser()
+        reader.metadata = {"id": "chatcmpl-1", "model": f"{call.body['model']}-2024-07-18"}
         reader.finish_reason = finish_reason
         reader.usage = USAGE
         if call.response_mode == "answer":
-            return Response(200, {}, answer=Answer(list(pieces), reader))
+            return Response(200, {}, answer=ChatCompletion(list(pieces), reader))
         self.opened.append(OpenAnswer(pieces, reader))
         return Response(200, {}, answer=self.opened[-1])
 

@@ -54,7 +54,7 @@ def full(kind: type[MiniToolAIError]) -> MiniToolAIError:
         (errors.RateLimitError, core.ModelRateLimitError, True),
         (errors.ServiceError, core.ModelAPIError, True),
         (errors.InvalidResponseError, core.ModelAPIError, True),
-        (errors.GarbledStreamError, core.ModelAPIError, True),
+        (errors.MalformedStreamError, core.ModelAPIError, True),
         (errors.APIConnectionError, core.ModelConnectionError, True),
         (errors.StreamInterruptedError, core.ModelConnectionError, True),
         (errors.APITimeoutError, core.ModelTimeoutError, False),

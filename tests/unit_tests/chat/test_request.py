@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from langchain_minitoolai._chat import parameters as _parameters
-from langchain_minitoolai._chat.parameters import Parameters
+from langchain_minitoolai._chat.parameters import CallOptions
 from langchain_minitoolai._chat.request import ChatRequest, chat_request
-from langchain_minitoolai._chat.stream import AnswerReader
+from langchain_minitoolai._chat.stream import ChatStreamParser
 from langchain_minitoolai.errors import InvalidInputError
 from tests.unit_tests.conversations import CONVERSATIONS
 from tests.unit_tests.strict import check_body
@@ -30,7 +30,7 @@ def now() -> str:
 
 def request(messages: list[BaseMessage] | None = None, **parameters: Any) -> ChatRequest:
     parameters.setdefault("model", "gpt-4o")
-    return chat_request(Parameters(**parameters), messages or HELLO)
+    return chat_request(CallOptions(**parameters), messages or HELLO)
 
 
 def rules(**parameters: Any) -> str:
@@ -42,9 +42,9 @@ def rules(**parameters: Any) -> str:
 
 
 def read(made: ChatRequest, text: str) -> AIMessage:
-    reader = AnswerReader()
+    reader = ChatStreamParser()
     reader.finish_reason = "stop"
-    (generation,) = made.builder.result([text], reader).generations
+    (generation,) = made.response_builder.result([text], reader).generations
     assert isinstance(generation.message, AIMessage)
     return generation.message
 
@@ -168,22 +168,22 @@ def test_native_mode_sends_no_field_that_is_not_needed() -> None:
     assert set(request(tool_calling="native").body) == {"model", "messages"}
 
 
-def test_a_picture_for_a_model_that_documents_none_is_warned_of_once(
+def test_an_image_for_a_model_that_documents_none_is_warned_of_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(_parameters, "_warned", set())
-    picture: list[BaseMessage] = [
+    image: list[BaseMessage] = [
         HumanMessage([{"type": "image", "url": "https://example.com/a.png"}])
     ]
-    with pytest.warns(UserWarning, match="pictures for gpt-4o-mini, gpt-4o, not for 'gpt-4.1'"):
-        request(picture, model="gpt-4.1")
+    with pytest.warns(UserWarning, match="images for gpt-4o-mini, gpt-4o, not for 'gpt-4.1'"):
+        request(image, model="gpt-4.1")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        request(picture, model="gpt-4.1")
-        request(picture, model="gpt-4o")
+        request(image, model="gpt-4.1")
+        request(image, model="gpt-4o")
         request(model="gpt-4.1-mini")
 
 
 def test_an_empty_conversation_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="messages is empty"):
-        chat_request(Parameters("gpt-4o"), [])
+        chat_request(CallOptions("gpt-4o"), [])

@@ -5,11 +5,18 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from langchain_minitoolai import errors
-from langchain_minitoolai._chat.stream import AnswerReader, Piece
+from langchain_minitoolai._chat.stream import (
+    ChatStreamParser,
+    Delta,
+    JSONBody,
+    is_error_payload,
+    malformed_event_error,
+    parse_object,
+)
 from langchain_minitoolai._http.error_mapping import MAX_DOCUMENT, MAX_PAGE
 from langchain_minitoolai._http.sse import MAX_EVENT
 from tests.unit_tests.shells import COMMENT, DONE, STOP, USAGE, WHOLE, delta, event, text_of
@@ -18,8 +25,8 @@ STREAM = b"".join(WHOLE)
 CALL = {"index": 0, "id": "call_1", "function": {"name": "f", "arguments": "{}"}}
 
 
-def read(*blocks: bytes, secret: str = "") -> tuple[list[Piece], AnswerReader]:
-    reader = AnswerReader(secret)
+def read(*blocks: bytes, secret: str = "") -> tuple[list[Delta], ChatStreamParser]:
+    reader = ChatStreamParser(secret)
     pieces = [piece for block in blocks for piece in reader.feed(block)]
     return pieces + reader.end(), reader
 
@@ -41,7 +48,7 @@ def failure(*blocks: bytes, secret: str = "") -> errors.MiniToolAIError:
 def test_an_answer_is_its_pieces_and_what_the_service_said_beside_them() -> None:
     pieces, reader = read(*WHOLE)
     assert pieces == ["Ala", "ska"]
-    assert reader.info == {"id": "chatcmpl-1", "model": "gpt-4o-mini-2024-07-18"}
+    assert reader.metadata == {"id": "chatcmpl-1", "model": "gpt-4o-mini-2024-07-18"}
     assert (reader.finish_reason, reader.usage) == ("stop", {"total_tokens": 20})
     assert (reader.done, reader.complete, reader.events) == (True, True, 4)
 
@@ -66,8 +73,8 @@ def test_the_documented_stream_is_read() -> None:
     pieces, reader = read(*blocks, last, DONE)
     assert pieces == ["Ok", "."]
     assert reader.usage == usage
-    told = ("id", "model", "service_tier", "system_fingerprint")
-    assert reader.info == {name: start[name] for name in told}
+    payload = ("id", "model", "service_tier", "system_fingerprint")
+    assert reader.metadata == {name: start[name] for name in payload}
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=8))
@@ -89,7 +96,7 @@ def test_either_end_is_enough() -> None:
 
 
 def test_nothing_counts_after_the_end() -> None:
-    reader = AnswerReader()
+    reader = ChatStreamParser()
     assert reader.feed(DONE + delta("x")) == []
     assert reader.feed(delta("x") + b"junk") == []
     assert reader.events == 0
@@ -150,6 +157,77 @@ def test_an_answer_without_text_is_an_answer() -> None:
     assert text(STOP, DONE) == ""
 
 
+FIELDS = st.sampled_from(["content", "refusal", "role", "name", 'a"content":b'])
+DELTAS = st.dictionaries(FIELDS, st.none() | st.text(max_size=6), max_size=3)
+CHOICES = st.fixed_dictionaries(
+    {"delta": DELTAS}, optional={"finish_reason": st.sampled_from([None, "stop"])}
+)
+CHUNKS = st.fixed_dictionaries(
+    {"choices": st.lists(CHOICES, max_size=2)},
+    optional={"usage": st.none() | st.just({"a": 1}), "content": st.text(max_size=3)},
+)
+# JSON in the place of a text, and what breaks the event or the stream there.
+RAW_TEXTS = st.one_of(
+    st.text(max_size=4).map(lambda text: json.dumps(text).encode()),
+    st.sampled_from(
+        [
+            b'"a","x',
+            b'y"',
+            b'"',
+            b"",
+            rb'"x\"',
+            b'"a","content":"b"',
+            b'"a","refusal":"b"',
+            b"null",
+            b'"\n\n"',
+            b'["a"]',
+            b' "a" ',
+            b'\n"a"',
+            b'"a"\r',
+            b'"caf\xe9"',
+            rb'"\ud800"',
+        ]
+    ),
+)
+PLACES = st.lists(st.integers(1, 900), max_size=5)
+
+
+def parsed(blocks: list[bytes]) -> tuple[list[Delta], str, str | None, object, int]:
+    """Parse blocks; give the deltas, the error, and what else the parser knows."""
+    parser, deltas, error = ChatStreamParser(), [], ""
+    try:
+        for block in blocks:
+            deltas += parser.feed(block)
+        parser.raise_deferred()
+    except errors.MiniToolAIError as raised:
+        error = repr(raised)
+    return deltas, error, parser.finish_reason, parser.usage, parser.events
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    ends = sorted({0, len(data), *(place for place in places if place < len(data))})
+    return [data[a:b] for a, b in pairwise(ends)]
+
+
+@given(st.lists(CHUNKS, max_size=6), st.booleans(), PLACES)
+def test_any_cut_of_a_stream_gives_what_its_events_give_one_by_one(
+    chunks: list[dict[str, object]], escaped: object, places: list[int]
+) -> None:
+    texts = [json.dumps(chunk, ensure_ascii=bool(escaped)) for chunk in chunks]
+    events = [event(text) for text in texts for _ in range(2)] + [STOP]
+    assert parsed(cut(b"".join(events), places)) == parsed(events)
+
+
+@given(st.lists(RAW_TEXTS, max_size=6), PLACES)
+@example([rb'"x\"', b'","b"'], [])
+def test_any_cut_of_a_broken_stream_gives_what_its_events_give_one_by_one(
+    raws: list[bytes], places: list[int]
+) -> None:
+    before, after = b'{"id":"c","choices":[{"delta":{"content":', b'}}],"usage":null}'
+    events = [b"data: " + before + raw + after + b"\n\n" for raw in (b'"Ala"', *raws)] + [STOP]
+    assert parsed(cut(b"".join(events), places)) == parsed(events)
+
+
 # --- Incomplete answers ---------------------------------------------------------------
 
 
@@ -171,7 +249,7 @@ def test_an_answer_of_nothing_is_interrupted(body: bytes) -> None:
 @pytest.mark.parametrize("blocks", [[DONE], [USAGE, DONE], [event({"choices": None}), DONE]])
 def test_an_end_without_an_answer_is_an_empty_one(blocks: list[bytes]) -> None:
     error = failure(*blocks)
-    assert type(error) is errors.GarbledStreamError
+    assert type(error) is errors.MalformedStreamError
     assert "empty" in str(error)
 
 
@@ -180,7 +258,7 @@ def test_an_end_without_an_answer_is_an_empty_one(blocks: list[bytes]) -> None:
 
 @pytest.mark.parametrize("before", [[], [delta("a")], [STOP]])
 @pytest.mark.parametrize(
-    "told",
+    "payload",
     [
         event({"error": {"message": "broken", "code": "server_error"}}),
         event({"error": "broken"}),
@@ -190,9 +268,9 @@ def test_an_end_without_an_answer_is_an_empty_one(blocks: list[bytes]) -> None:
     ],
 )
 def test_an_error_in_the_stream_is_raised_with_the_service_s_words(
-    before: list[bytes], told: bytes
+    before: list[bytes], payload: bytes
 ) -> None:
-    error = failure(*before, told, DONE)
+    error = failure(*before, payload, DONE)
     assert type(error) is errors.ServiceError
     assert str(error) == "the service reports an error: broken"
 
@@ -206,7 +284,7 @@ def test_an_error_named_but_not_described_is_one() -> None:
 )
 def test_an_event_that_is_no_object_is_garbled(data: str) -> None:
     error = failure(delta("a"), event(data), DONE)
-    assert type(error) is errors.GarbledStreamError
+    assert type(error) is errors.MalformedStreamError
     assert data in str(error)
 
 
@@ -216,7 +294,7 @@ def test_an_event_may_be_large_but_not_larger_than_its_bound() -> None:
 
 
 def test_an_endless_line_is_not_kept() -> None:
-    reader = AnswerReader()
+    reader = ChatStreamParser()
     with pytest.raises(errors.InvalidResponseError):
         _ = [reader.feed(b"x" * 65536) for _ in range(MAX_EVENT // 65536 + 1)]
 
@@ -236,7 +314,7 @@ def test_a_json_completion_is_an_answer(start: bytes, size: int) -> None:
     body = start + document()
     pieces, reader = read(*[body[at : at + size] for at in range(0, len(body), size)])
     assert pieces == ["Alaska"]
-    assert (reader.info, reader.usage) == ({"id": "c-1"}, {"a": 1})
+    assert (reader.metadata, reader.usage) == ({"id": "c-1"}, {"a": 1})
     assert (reader.finish_reason, reader.complete) == ("stop", True)
 
 
@@ -260,7 +338,7 @@ def test_an_error_in_place_of_a_stream_is_raised_with_the_service_s_words() -> N
 
 
 def test_a_document_that_breaks_off_is_garbled() -> None:
-    assert type(failure(document()[:-1])) is errors.GarbledStreamError
+    assert type(failure(document()[:-1])) is errors.MalformedStreamError
 
 
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf", b"\r\n "])
@@ -277,10 +355,10 @@ def test_text_is_no_stream() -> None:
 
 
 def test_a_page_or_a_document_is_read_no_further_than_its_bound() -> None:
-    reader = AnswerReader()
+    reader = ChatStreamParser()
     with pytest.raises(errors.InvalidResponseError, match="page"):
         _ = [reader.feed(b"<html>" + b"x" * (MAX_PAGE // 2)) for _ in range(3)]
-    reader = AnswerReader()
+    reader = ChatStreamParser()
     with pytest.raises(errors.InvalidResponseError, match="more than"):
         _ = [reader.feed(b'{"a": "' + b"x" * (MAX_DOCUMENT // 2)) for _ in range(3)]
 
@@ -307,11 +385,75 @@ def test_no_bytes_are_an_answer_or_crash(blocks: list[bytes]) -> None:
 
 
 def test_pieces_that_come_in_one_block_with_an_error_are_given_before_it() -> None:
-    reader = AnswerReader()
-    told = event({"error": {"message": "overloaded"}})
-    assert reader.feed(event({"choices": [{"index": 0, "delta": {"content": "Ok"}}]}) + told) == [
-        "Ok"
-    ]
-    for ask in (reader.check, reader.end, lambda: reader.feed(b"")):
+    reader = ChatStreamParser()
+    payload = event({"error": {"message": "overloaded"}})
+    assert reader.feed(
+        event({"choices": [{"index": 0, "delta": {"content": "Ok"}}]}) + payload
+    ) == ["Ok"]
+    for ask in (reader.raise_deferred, reader.end, lambda: reader.feed(b"")):
         with pytest.raises(errors.ServiceError, match="overloaded"):
             ask()
+
+
+# --- One JSON body, bounded ----------------------------------------------------------
+
+
+KEY = "sk-test-0123456789"
+
+
+def json_body(*blocks: bytes) -> JSONBody:
+    made = JSONBody(KEY)
+    for block in blocks:
+        made.add(block)
+    return made
+
+
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf", b" \r\n\t"])
+def test_an_object_with_a_choice_is_given(start: bytes) -> None:
+    assert json_body(start, b'{"choi', b'ces": [{"a": 1}]}').parse() == {"choices": [{"a": 1}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "words"),
+    [
+        (b"<html><title>Just a moment</title><p>x", errors.InvalidResponseError, "Just a moment"),
+        (b"{", errors.MalformedStreamError, "can't be read: {"),
+        (b'{"error": {"message": "no"}}', errors.ServiceError, "no"),
+        (b'{"status": "error", "message": "no"}', errors.ServiceError, "no"),
+        (b'{"a": "sk-test-0123456789"}', errors.InvalidResponseError, r"no choice: .*\[key\]"),
+        (b'{"choices": []}', errors.InvalidResponseError, "no choice"),
+        (b'{"choices": [1]}', errors.InvalidResponseError, "no choice"),
+    ],
+)
+def test_anything_else_is_an_error_that_says_what_came(
+    body: bytes, kind: type[errors.MiniToolAIError], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        json_body(body).parse()
+
+
+def test_a_document_is_bounded_and_a_page_is_bounded_sooner() -> None:
+    with pytest.raises(errors.InvalidResponseError, match=f"more than {MAX_DOCUMENT} bytes"):
+        json_body(b"{", b" " * MAX_DOCUMENT)
+    with pytest.raises(errors.InvalidResponseError, match="a page instead of an answer"):
+        json_body(b"<title>x</title>", b" " * MAX_PAGE)
+
+
+def test_bytes_that_are_no_utf_8_spoil_nothing_but_themselves() -> None:
+    assert parse_object(b'{"a": "caf\xe9"}') == {"a": "caf\ufffd"}
+    assert parse_object(b"[1]") is parse_object(b"{") is None
+
+
+def test_an_error_is_told_by_error_or_status() -> None:
+    payload: list[dict[str, Any]] = [
+        {"error": "x"},
+        {"status": "failed"},
+        {"error": None},
+        {"status": "success"},
+        {},
+    ]
+    assert [is_error_payload(each) for each in payload] == [True, True, False, False, False]
+
+
+def test_junk_is_shown_without_the_key() -> None:
+    assert str(malformed_event_error(b"junk " + KEY.encode(), KEY)).endswith("junk [key]")

@@ -106,7 +106,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Service:
 
 async def collect(client: AsyncClient, **changes: Any) -> str:
     reply: Response = await client.run(once(call(response_mode="answer", **changes)))
-    return text_of(reply.answer.pieces)
+    return text_of(reply.answer.deltas)
 
 
 async def stream(client: AsyncClient) -> str:
