@@ -231,16 +231,17 @@ _CHUNK: Final = ChatGenerationChunk(message=_MESSAGE)
 def text_chunk(text: str) -> ChatGenerationChunk:
     """Build a text chunk by copying one: half the time of both constructors."""
     message = copy.copy(_MESSAGE)
-    vars(message).update(
-        content=text,
-        additional_kwargs={},
-        response_metadata={},
-        tool_calls=[],
-        invalid_tool_calls=[],
-        tool_call_chunks=[],
-    )
+    fields = vars(message)
+    fields["content"] = text
+    fields["additional_kwargs"] = {}
+    fields["response_metadata"] = {}
+    fields["tool_calls"] = []
+    fields["invalid_tool_calls"] = []
+    fields["tool_call_chunks"] = []
     chunk = copy.copy(_CHUNK)
-    vars(chunk).update(message=message, text=text)
+    fields = vars(chunk)
+    fields["message"] = message
+    fields["text"] = text
     return chunk
 
 

@@ -58,7 +58,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> FakeService:
 
 
 class Tokens(BaseCallbackHandler):
-    """Keeps the tokens it is error of, and the chunks they came in."""
+    """Keeps the tokens it receives, and the chunks they came in."""
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
@@ -193,7 +193,7 @@ async def test_an_unknown_model_of_a_call_is_warned_of_once_and_sent(
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_an_error_comes_before_the_first_piece(service: FakeService, way: str) -> None:
+async def test_an_error_comes_before_the_first_chunk(service: FakeService, way: str) -> None:
     service.fail(errors.AuthenticationError("no", status_code=401))
     with pytest.raises(errors.AuthenticationError):
         await ask(way, make(), "Hi")
@@ -245,7 +245,7 @@ async def test_an_async_stream_that_is_left_closes_the_answer(service: FakeServi
 
 
 @pytest.mark.parametrize("way", ["invoke", "stream"])
-def test_callbacks_see_every_piece_of_a_stream(service: FakeService, way: str) -> None:
+def test_callbacks_see_every_chunk_of_a_stream(service: FakeService, way: str) -> None:
     service.reply("Hel", "lo")
     seen = Tokens()
     model = make(streaming=True) if way == "invoke" else make()
@@ -258,7 +258,7 @@ def test_callbacks_see_every_piece_of_a_stream(service: FakeService, way: str) -
 
 
 @pytest.mark.parametrize("way", ["stream", "astream"])
-async def test_a_model_told_not_to_stream_gives_one_whole_message(
+async def test_a_model_made_not_to_stream_gives_one_whole_message(
     service: FakeService, way: str
 ) -> None:
     service.reply("Hel", "lo")
@@ -271,7 +271,7 @@ async def test_a_model_told_not_to_stream_gives_one_whole_message(
 
 
 @pytest.mark.parametrize("way", ["ainvoke", "astream"])
-async def test_async_callbacks_see_every_piece_of_a_stream(service: FakeService, way: str) -> None:
+async def test_async_callbacks_see_every_chunk_of_a_stream(service: FakeService, way: str) -> None:
     service.reply("Hel", "lo")
     seen = AsyncTokens()
     model = make(streaming=True) if way == "ainvoke" else make()
@@ -283,7 +283,7 @@ async def test_async_callbacks_see_every_piece_of_a_stream(service: FakeService,
     assert seen.seen == ["Hel", "lo", ""]
 
 
-async def test_a_run_manager_that_is_handed_over_is_told_of_every_piece(
+async def test_a_run_manager_that_is_handed_over_receives_every_chunk(
     service: FakeService,
 ) -> None:
     service.reply("Hel", "lo")
@@ -332,7 +332,7 @@ async def test_a_bound_tool_is_called(service: FakeService, way: str) -> None:
     service.reply("3")
     history = [HumanMessage("1 + 2?"), message, ToolMessage("3", tool_call_id=call["id"])]
     assert (await answer(way, make().bind_tools([add]), history)).content == "3"
-    assert [said["role"] for said in service.body["messages"]] == [
+    assert [message["role"] for message in service.body["messages"]] == [
         "developer",
         "user",
         "assistant",
@@ -417,8 +417,8 @@ def test_a_forged_call_calls_nothing(service: FakeService) -> None:
     ]
     message = make().bind_tools([add]).invoke(forged)
     assert message.tool_calls == []
-    for said in service.body["messages"][1:]:
-        assert "<tool_call>" not in said["content"]
+    for message in service.body["messages"][1:]:
+        assert "<tool_call>" not in message["content"]
 
 
 # --- Agents and content blocks --------------------------------------------------------------
@@ -470,7 +470,7 @@ async def probed(model: ChatMiniToolAI, *, awaited: bool) -> Any:
         ("pong", "ignored", "prompted"),
     ],
 )
-async def test_asking_once_tells_which_mode_to_use(
+async def test_asking_once_finds_which_mode_to_use(
     monkeypatch: pytest.MonkeyPatch, reply: Any, outcome: str, mode: str, *, awaited: bool
 ) -> None:
     service = install(monkeypatch, native=True)
@@ -628,7 +628,7 @@ def test_the_transport_is_a_part_of_the_route() -> None:
 # --- What LangChain asks ---------------------------------------------------------------------
 
 
-def test_tracing_learns_the_provider_and_what_is_set() -> None:
+def test_tracing_records_the_provider_and_what_is_set() -> None:
     model = make(temperature=0, max_tokens=5, stop="x")
     assert model._get_ls_params() == {
         "ls_provider": "minitoolai",
@@ -641,7 +641,7 @@ def test_tracing_learns_the_provider_and_what_is_set() -> None:
     assert set(make()._get_ls_params()) == {"ls_provider", "ls_model_type", "ls_model_name"}
 
 
-def test_tracing_learns_a_call_s_own_parameters() -> None:
+def test_tracing_records_a_call_s_own_parameters() -> None:
     params = make(temperature=0)._get_ls_params(
         stop=["y"], model="gpt-4o", temperature=1.5, max_tokens=7
     )
@@ -650,7 +650,7 @@ def test_tracing_learns_a_call_s_own_parameters() -> None:
     assert params["ls_stop"] == ["y"]
 
 
-def test_tracing_learns_the_versions() -> None:
+def test_tracing_records_the_versions() -> None:
     assert (make().metadata or {})["lc_versions"]["langchain-minitoolai"] == __version__
 
 
@@ -668,7 +668,7 @@ def test_the_type_and_the_identity_name_what_changes_an_answer() -> None:
     }
 
 
-def test_a_cache_tells_models_apart_that_answer_differently() -> None:
+def test_a_cache_keeps_models_apart_that_answer_differently() -> None:
     keys = {
         make(**fields)._get_llm_string()
         for fields in ({}, {"temperature": 0}, {"model": "gpt-4o"}, {"stop": "x"})

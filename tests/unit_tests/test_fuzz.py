@@ -88,11 +88,11 @@ def _check_error(error: errors.MiniToolAIError) -> None:
 def test_any_stream_is_an_answer_or_an_error_of_ours(chunks: list[bytes]) -> None:
     deltas, error, parser = _read(chunks)
     assert error is not None or parser.complete
-    assert all(isinstance(piece, str) or _are_objects(piece) for piece in deltas)
+    assert all(isinstance(delta, str) or _are_objects(delta) for delta in deltas)
 
 
-def _are_objects(piece: Delta) -> bool:
-    return isinstance(piece, list) and all(isinstance(call, dict) for call in piece)
+def _are_objects(delta: Delta) -> bool:
+    return isinstance(delta, list) and all(isinstance(call, dict) for call in delta)
 
 
 @given(_deltas_of_stream)
@@ -301,7 +301,7 @@ def test_any_conversation_is_sent_in_documented_fields_or_refused(
 
 
 def _as_text(body: dict[str, Any]) -> bool:
-    """Tell whether no picture's address is a local path."""
+    """Check that no image's address is a local path."""
     contents = [message["content"] for message in body["messages"]]
     parts = [part for content in contents if isinstance(content, list) for part in content]
     urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]

@@ -42,12 +42,14 @@ USAGE = {
 }
 
 
-def reader(finish_reason: str | None = "stop", usage: Any = USAGE, **info: Any) -> ChatStreamParser:
-    read = ChatStreamParser()
-    read.metadata = {**INFO, **info}
-    read.finish_reason = finish_reason
-    read.usage = usage
-    return read
+def parser(
+    finish_reason: str | None = "stop", usage: Any = USAGE, **metadata: Any
+) -> ChatStreamParser:
+    parsed = ChatStreamParser()
+    parsed.metadata = {**INFO, **metadata}
+    parsed.finish_reason = finish_reason
+    parsed.usage = usage
+    return parsed
 
 
 def builder(stop: Sequence[str] = (), *, strip: bool = False) -> ResponseBuilder:
@@ -63,17 +65,17 @@ def builder(stop: Sequence[str] = (), *, strip: bool = False) -> ResponseBuilder
 
 
 def streamed(
-    build: ResponseBuilder, pieces: Iterable[Delta], read: ChatStreamParser
+    build: ResponseBuilder, deltas: Iterable[Delta], parsed: ChatStreamParser
 ) -> list[AIMessageChunk]:
-    chunks = [chunk for piece in pieces for chunk in build.chunks([piece])]
-    chunks += build.final_chunks(read)
+    chunks = [chunk for delta in deltas for chunk in build.chunks([delta])]
+    chunks += build.final_chunks(parsed)
     messages = [chunk.message for chunk in chunks]
     assert all(isinstance(message, AIMessageChunk) for message in messages)
     return [message for message in messages if isinstance(message, AIMessageChunk)]
 
 
 def both(
-    pieces: Sequence[Delta],
+    deltas: Sequence[Delta],
     stop: Sequence[str] = (),
     finish_reason: str | None = "stop",
     *,
@@ -81,11 +83,11 @@ def both(
     usage: Any = USAGE,
 ) -> AIMessage:
     """Read an answer whole and streamed, see that both say the same, and give the whole one."""
-    read = reader(finish_reason, usage)
-    (generation,) = builder(stop, strip=strip).result(list(pieces), read).generations
+    parsed = parser(finish_reason, usage)
+    (generation,) = builder(stop, strip=strip).result(list(deltas), parsed).generations
     whole = generation.message
     assert isinstance(whole, AIMessage)
-    chunks = streamed(builder(stop, strip=strip), pieces, read)
+    chunks = streamed(builder(stop, strip=strip), deltas, parsed)
     total = add_ai_message_chunks(*chunks)
     assert total.content == whole.content
     assert total.tool_calls == whole.tool_calls
@@ -144,7 +146,7 @@ def test_copied_chunks_add_up() -> None:
 # --- The whole and the sum of its chunks ----------------------------------------------
 
 
-def test_an_answer_is_its_text_with_what_the_service_told_of_it() -> None:
+def test_an_answer_is_its_text_with_the_service_s_metadata() -> None:
     message = both(["Hel", "lo"])
     assert message.content == "Hello"
     assert message.response_metadata == {
@@ -165,12 +167,12 @@ def test_an_answer_is_its_text_with_what_the_service_told_of_it() -> None:
     }
 
 
-def test_each_word_of_the_metadata_comes_on_one_chunk_and_the_last_says_so() -> None:
-    chunks = streamed(builder(), ["a", ADD, "b"], reader())
+def test_each_key_of_the_metadata_comes_on_one_chunk_and_the_last_says_so() -> None:
+    chunks = streamed(builder(), ["a", ADD, "b"], parser())
     *others, last = chunks
     assert others[0].response_metadata == {"model_provider": PROVIDER}
     for chunk in others:
-        # Core reads a call's pieces by their provider, and keeps a provider that is repeated.
+        # Core reads a call's parts by their provider, and keeps a provider that is repeated.
         expected = (
             {"model_provider": PROVIDER} if chunk.tool_call_chunks or chunk is others[0] else {}
         )
@@ -183,10 +185,10 @@ def test_each_word_of_the_metadata_comes_on_one_chunk_and_the_last_says_so() -> 
     assert set(last.response_metadata) > {"model_name", "finish_reason", "cost", "id"}
 
 
-def test_what_the_service_did_not_tell_is_left_out() -> None:
-    read = ChatStreamParser()
-    read.done = True
-    (generation,) = builder().result(["Hi"], read).generations
+def test_what_the_service_did_not_send_is_left_out() -> None:
+    parsed = ChatStreamParser()
+    parsed.done = True
+    (generation,) = builder().result(["Hi"], parsed).generations
     assert generation.message.response_metadata == {
         "model_name": "gpt-4o-mini",
         "model_provider": "minitoolai",
@@ -194,23 +196,23 @@ def test_what_the_service_did_not_tell_is_left_out() -> None:
     }
     assert isinstance(generation.message, AIMessage)
     assert generation.message.usage_metadata is None
-    (last,) = builder().final_chunks(read)
+    (last,) = builder().final_chunks(parsed)
     assert last.message.response_metadata == generation.message.response_metadata
 
 
 def test_a_model_of_an_unknown_price_has_no_cost() -> None:
-    (generation,) = ResponseBuilder("gpt-9").result(["Hi"], reader(model="gpt-9")).generations
+    (generation,) = ResponseBuilder("gpt-9").result(["Hi"], parser(model="gpt-9")).generations
     assert "cost" not in generation.message.response_metadata
 
 
 def test_a_model_s_name_that_is_no_text_does_not_spoil_the_answer() -> None:
-    (generation,) = builder().result(["Hi"], reader(model=5)).generations
+    (generation,) = builder().result(["Hi"], parser(model=5)).generations
     assert generation.message.response_metadata["model_name"] == "5"
     assert generation.message.response_metadata["cost"] == 0.00021
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter", "stop"])
-def test_the_service_s_own_word_for_the_end_is_kept(reason: str) -> None:
+def test_the_service_s_own_finish_reason_is_kept(reason: str) -> None:
     message = both(["Hello"], finish_reason=reason)
     assert message.response_metadata["finish_reason"] == reason
     assert "service_finish_reason" not in message.response_metadata
@@ -238,11 +240,11 @@ PIECES = st.lists(
 )
 
 
-@given(pieces=PIECES, stop=st.sampled_from([(), ("STOP",), ("STOP", "lo")]), strip=st.booleans())
+@given(deltas=PIECES, stop=st.sampled_from([(), ("STOP",), ("STOP", "lo")]), strip=st.booleans())
 def test_the_sum_of_the_chunks_is_the_whole_answer(
-    pieces: list[str], stop: tuple[str, ...], *, strip: bool
+    deltas: list[str], stop: tuple[str, ...], *, strip: bool
 ) -> None:
-    both(pieces, stop, strip=strip)
+    both(deltas, stop, strip=strip)
 
 
 # --- Calls ------------------------------------------------------------------------------
@@ -258,10 +260,10 @@ def test_calls_in_the_text_are_calls_of_the_message() -> None:
     assert message.response_metadata["service_finish_reason"] == "stop"
 
 
-def test_calls_stream_their_name_first_and_their_arguments_in_pieces() -> None:
-    pieces = [ADD[at : at + 4] for at in range(0, len(ADD), 4)]
+def test_calls_stream_their_name_first_and_their_arguments_in_parts() -> None:
+    deltas = [ADD[at : at + 4] for at in range(0, len(ADD), 4)]
     chunks = [
-        call for each in streamed(builder(), pieces, reader()) for call in each.tool_call_chunks
+        call for each in streamed(builder(), deltas, parser()) for call in each.tool_call_chunks
     ]
     assert chunks[0] == {
         "name": "add",
@@ -278,7 +280,7 @@ def test_calls_stream_their_name_first_and_their_arguments_in_pieces() -> None:
 
 
 def test_calls_in_the_service_s_own_fields_are_calls_of_the_message() -> None:
-    pieces: list[Delta] = [
+    deltas: list[Delta] = [
         "I ",
         "add.",
         delta(0, "", "add"),
@@ -286,7 +288,7 @@ def test_calls_in_the_service_s_own_fields_are_calls_of_the_message() -> None:
         delta(0, ": 1}"),
         delta(1, None, "now"),
     ]
-    message = both(pieces, finish_reason="tool_calls")
+    message = both(deltas, finish_reason="tool_calls")
     assert message.content == "I add."
     assert [(call["name"], call["args"], call["id"]) for call in message.tool_calls] == [
         ("add", {"a": 1}, "call_0"),
@@ -298,13 +300,13 @@ def test_calls_in_the_service_s_own_fields_are_calls_of_the_message() -> None:
 
 def test_calls_in_the_service_s_own_fields_are_left_alone_where_nobody_reads_them() -> None:
     build = ResponseBuilder("gpt-4o-mini")
-    (generation,) = build.result(["a", delta(0, "{}", "add"), []], reader()).generations
+    (generation,) = build.result(["a", delta(0, "{}", "add"), []], parser()).generations
     assert isinstance(generation.message, AIMessage)
     assert generation.message.content == "a"
     assert generation.message.tool_calls == []
 
 
-def broken_texts() -> Iterator[tuple[str, str]]:
+def invalid_texts() -> Iterator[tuple[str, str]]:
     """Give every start of a call, and calls with a fault."""
     for end in range(ADD.index("add") + 4, ADD.index("}}") + 1):
         yield ADD[:end], "length"
@@ -312,7 +314,7 @@ def broken_texts() -> Iterator[tuple[str, str]]:
         yield f"<tool_call>{text}</tool_call>", "stop"
 
 
-@pytest.mark.parametrize(("text", "reason"), list(broken_texts()))
+@pytest.mark.parametrize(("text", "reason"), list(invalid_texts()))
 @pytest.mark.parametrize("size", [1, 5, 200])
 def test_a_broken_call_never_becomes_a_call(text: str, reason: str, size: int) -> None:
     message = both([text[at : at + size] for at in range(0, len(text), size)], (), reason)
@@ -379,13 +381,13 @@ def test_calls_before_a_stop_sequence_stay_calls() -> None:
 
 
 def test_a_call_that_began_before_a_stop_sequence_is_finished() -> None:
-    pieces: list[Delta] = [
+    deltas: list[Delta] = [
         delta(0, '{"a"', "add"),
         "x STOP y",
         delta(0, ": 1}"),
         delta(1, "{}", "add"),
     ]
-    message = both(pieces, ["STOP"], "tool_calls")
+    message = both(deltas, ["STOP"], "tool_calls")
     assert message.content == "x "
     assert [call["args"] for call in message.tool_calls] == [{"a": 1}]
 
@@ -416,9 +418,9 @@ LETTERS = st.text("ab\n", max_size=12)
 STOPS = st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=3)
 
 
-def filtered(pieces: list[str], stop: list[str]) -> tuple[str, bool]:
+def filtered(deltas: list[str], stop: list[str]) -> tuple[str, bool]:
     stop_filter = StopSequenceFilter(stop)
-    shown = "".join(map(stop_filter.feed, pieces)) + stop_filter.flush()
+    shown = "".join(map(stop_filter.feed, deltas)) + stop_filter.flush()
     return shown, stop_filter.matched
 
 
@@ -429,9 +431,9 @@ def filtered_whole(text: str, stop: list[str]) -> tuple[str, bool]:
 
 @given(st.lists(LETTERS, max_size=6), STOPS)
 def test_any_cut_of_the_text_gives_what_the_whole_text_gives(
-    pieces: list[str], stop: list[str]
+    deltas: list[str], stop: list[str]
 ) -> None:
-    assert filtered(pieces, stop) == filtered_whole("".join(pieces), stop)
+    assert filtered(deltas, stop) == filtered_whole("".join(deltas), stop)
 
 
 @given(LETTERS, STOPS)
@@ -440,13 +442,13 @@ def test_single_characters_give_what_the_whole_text_gives(text: str, stop: list[
 
 
 @given(st.lists(LETTERS, max_size=6), STOPS)
-def test_no_character_of_a_stop_sequence_is_shown_early(pieces: list[str], stop: list[str]) -> None:
+def test_no_character_of_a_stop_sequence_is_shown_early(deltas: list[str], stop: list[str]) -> None:
     stop_filter = StopSequenceFilter(stop)
     shown = ""
-    for index, piece in enumerate(pieces):
-        shown += stop_filter.feed(piece)
-        rest = "".join(pieces[index + 1 :])
-        assert filtered_whole("".join(pieces[: index + 1]) + rest, stop)[0].startswith(shown)
+    for index, delta in enumerate(deltas):
+        shown += stop_filter.feed(delta)
+        rest = "".join(deltas[index + 1 :])
+        assert filtered_whole("".join(deltas[: index + 1]) + rest, stop)[0].startswith(shown)
 
 
 def test_only_a_tail_that_could_become_a_stop_sequence_is_kept() -> None:
@@ -502,9 +504,9 @@ VALUES = st.recursive(
 SCRAPS = st.text("`json\n\r {}ab", max_size=20)
 
 
-def strip(*pieces: str) -> str:
+def strip(*deltas: str) -> str:
     stripper = CodeFenceStripper()
-    return "".join(map(stripper.feed, pieces)) + stripper.flush()
+    return "".join(map(stripper.feed, deltas)) + stripper.flush()
 
 
 @pytest.mark.parametrize("opening", OPENINGS)
@@ -519,23 +521,23 @@ def test_json_in_a_fence_comes_out_whole(
     value: object, opening: str, closing: str, size: int
 ) -> None:
     text = opening + json.dumps(value, ensure_ascii=False) + closing
-    pieces = [text[at : at + size] for at in range(0, len(text), size)]
-    assert json.loads(strip(*pieces)) == value
+    deltas = [text[at : at + size] for at in range(0, len(text), size)]
+    assert json.loads(strip(*deltas)) == value
 
 
 @given(st.lists(SCRAPS, max_size=6))
-def test_any_cut_of_json_text_gives_what_the_whole_text_gives(pieces: list[str]) -> None:
-    assert strip(*pieces) == strip("".join(pieces))
+def test_any_cut_of_json_text_gives_what_the_whole_text_gives(deltas: list[str]) -> None:
+    assert strip(*deltas) == strip("".join(deltas))
 
 
 @given(st.lists(SCRAPS, max_size=4), st.sampled_from(OPENINGS), st.sampled_from(["", *CLOSINGS]))
 def test_any_cut_of_a_fenced_text_gives_what_the_whole_text_gives(
-    pieces: list[str], opening: str, closing: str
+    deltas: list[str], opening: str, closing: str
 ) -> None:
-    pieces = [opening, *pieces, closing]
-    whole = strip("".join(pieces))
-    assert strip(*pieces) == whole
-    assert strip(*"".join(pieces)) == whole
+    deltas = [opening, *deltas, closing]
+    whole = strip("".join(deltas))
+    assert strip(*deltas) == whole
+    assert strip(*"".join(deltas)) == whole
 
 
 @pytest.mark.parametrize(
@@ -617,8 +619,8 @@ def test_a_message_is_its_text_its_calls_and_its_broken_calls() -> None:
 def test_half_a_call_is_never_shown_as_a_call(
     index: int | None, index_field: dict[str, Any]
 ) -> None:
-    piece = tool_call_chunk(name="add", args='{"a"', id="call_1", index=index)
-    chunk = AIMessageChunk(content="Hi", tool_call_chunks=[piece], response_metadata=METADATA)
+    part = tool_call_chunk(name="add", args='{"a"', id="call_1", index=index)
+    chunk = AIMessageChunk(content="Hi", tool_call_chunks=[part], response_metadata=METADATA)
     assert chunk.content_blocks == [
         {"type": "text", "text": "Hi"},
         {"type": "tool_call_chunk", "id": "call_1", "name": "add", "args": '{"a"', **index_field},
@@ -626,8 +628,8 @@ def test_half_a_call_is_never_shown_as_a_call(
 
 
 def test_the_sum_of_all_chunks_shows_the_call() -> None:
-    piece = tool_call_chunk(name="add", args='{"a": 1}', id="call_1", index=0)
-    chunk = AIMessageChunk(content="", tool_call_chunks=[piece], response_metadata=METADATA)
+    part = tool_call_chunk(name="add", args='{"a": 1}', id="call_1", index=0)
+    chunk = AIMessageChunk(content="", tool_call_chunks=[part], response_metadata=METADATA)
     last = AIMessageChunk(content="", chunk_position="last", response_metadata=METADATA)
     (block,) = (chunk + last).content_blocks
     assert block["type"] == "tool_call"

@@ -69,7 +69,7 @@ def test_calls_and_results_stand_only_where_they_were_made(messages: list[BaseMe
 
 
 def test_each_message_has_its_role() -> None:
-    wire = to_api_messages(
+    api_messages = to_api_messages(
         [
             SystemMessage("a"),
             HumanMessage("b", name="Ola"),
@@ -81,20 +81,29 @@ def test_each_message_has_its_role() -> None:
         ]
     )
     roles = ["developer", "user", "assistant", "assistant", "developer", "user", "assistant"]
-    assert wire == [
+    assert api_messages == [
         {"role": role, "content": content} for role, content in zip(roles, "abcdefg", strict=True)
     ]
 
 
 def test_a_system_message_later_in_the_history_stays_where_it_is() -> None:
-    wire = to_api_messages([HumanMessage("a"), SystemMessage("b"), HumanMessage("c")], "The rules.")
-    assert [message["role"] for message in wire] == ["developer", "user", "developer", "user"]
-    assert [message["content"] for message in wire] == ["The rules.", "a", "b", "c"]
+    api_messages = to_api_messages(
+        [HumanMessage("a"), SystemMessage("b"), HumanMessage("c")], "The rules."
+    )
+    assert [message["role"] for message in api_messages] == [
+        "developer",
+        "user",
+        "developer",
+        "user",
+    ]
+    assert [message["content"] for message in api_messages] == ["The rules.", "a", "b", "c"]
 
 
-def test_the_rules_follow_the_user_s_own_system_text() -> None:
-    wire = to_api_messages([SystemMessage([{"type": "text", "text": "Be kind."}])], "The rules.")
-    assert wire == [{"role": "developer", "content": "Be kind.\n\nThe rules."}]
+def test_the_instructions_follow_the_user_s_own_system_text() -> None:
+    api_messages = to_api_messages(
+        [SystemMessage([{"type": "text", "text": "Be kind."}])], "The rules."
+    )
+    assert api_messages == [{"role": "developer", "content": "Be kind.\n\nThe rules."}]
     assert to_api_messages([SystemMessage("")], "The rules.")[0]["content"] == "The rules."
 
 
@@ -158,7 +167,7 @@ def test_blocks_of_text_alone_become_plain_text() -> None:
 
 
 def test_results_in_a_row_become_one_user_message_with_the_tools_names() -> None:
-    wire = to_api_messages(
+    api_messages = to_api_messages(
         [
             HumanMessage("Add."),
             AIMessage("", tool_calls=[CALL, {**CALL, "id": "call_2", "name": "sub"}]),
@@ -168,38 +177,38 @@ def test_results_in_a_row_become_one_user_message_with_the_tools_names() -> None
             HumanMessage("So?"),
         ]
     )
-    assert [message["role"] for message in wire] == ["user", "assistant", "user", "user"]
-    assert results(wire[2]["content"]) == [
+    assert [message["role"] for message in api_messages] == ["user", "assistant", "user", "user"]
+    assert results(api_messages[2]["content"]) == [
         {"id": "call_1", "name": "add", "status": "success", "content": "3"},
         {"id": "call_2", "name": "sub", "status": "error", "content": "No."},
         {"id": "", "name": "old", "status": "success", "content": "5"},
     ]
-    assert wire[3]["content"] == "So?"
+    assert api_messages[3]["content"] == "So?"
 
 
 def test_a_result_s_own_name_wins_and_an_orphan_has_none() -> None:
-    wire = to_api_messages(
+    api_messages = to_api_messages(
         [
             AIMessage("", tool_calls=[CALL]),
             ToolMessage("3", tool_call_id="call_1", name="mine"),
             ToolMessage("4", tool_call_id="unknown"),
         ]
     )
-    assert [result["name"] for result in results(wire[1]["content"])] == ["mine", ""]
+    assert [result["name"] for result in results(api_messages[1]["content"])] == ["mine", ""]
 
 
-def test_a_call_without_a_result_is_told_all_the_same() -> None:
-    wire = to_api_messages(
+def test_a_call_without_a_result_is_written_all_the_same() -> None:
+    api_messages = to_api_messages(
         [HumanMessage("Add."), AIMessage("", tool_calls=[CALL]), HumanMessage("Wait.")]
     )
-    assert wire[1]["content"] == (
+    assert api_messages[1]["content"] == (
         '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
     )
-    check_messages(wire)
+    check_messages(api_messages)
 
 
 def test_images_of_results_are_shown_after_them_in_order() -> None:
-    wire = to_api_messages(
+    api_messages = to_api_messages(
         [
             ToolMessage(["See", {"type": "image", "url": WEB}], tool_call_id="1"),
             ToolMessage(
@@ -207,7 +216,7 @@ def test_images_of_results_are_shown_after_them_in_order() -> None:
             ),
         ]
     )
-    content = wire[0]["content"]
+    content = api_messages[0]["content"]
     assert [part["type"] for part in content] == ["text", "image_url", "image_url"]
     assert [part["image_url"]["url"] for part in content[1:]] == [
         WEB,
@@ -236,7 +245,7 @@ def test_a_block_is_an_image_or_none() -> None:
 
 
 def test_a_conversation_in_anthropic_s_form_is_taken() -> None:
-    wire = to_api_messages(
+    api_messages = to_api_messages(
         [
             HumanMessage([{"type": "text", "text": "Add.", "cache_control": {"type": "x"}}]),
             AIMessage(
@@ -262,12 +271,12 @@ def test_a_conversation_in_anthropic_s_form_is_taken() -> None:
             ),
         ]
     )
-    check_messages(wire)
-    assert "secret" not in str(wire)
-    assert wire[1]["content"] == (
+    check_messages(api_messages)
+    assert "secret" not in str(api_messages)
+    assert api_messages[1]["content"] == (
         'I add.\n<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
     )
-    text, shown, more = wire[2]["content"]
+    text, shown, more = api_messages[2]["content"]
     assert results(text["text"]) == [
         {"id": "toolu_1", "name": "add", "status": "error", "content": "No.\n[image 1]"}
     ]
@@ -281,7 +290,7 @@ def test_a_block_is_a_result_in_anthropic_s_form_or_not() -> None:
     assert not _is_result_block("tool_result")
 
 
-def test_an_answer_in_blocks_is_told_as_its_text() -> None:
+def test_an_answer_in_blocks_is_written_as_its_text() -> None:
     message = AIMessage([{"type": "reasoning", "reasoning": "secret"}, "Yes", {"text": "!"}])
     assert to_api_messages([HumanMessage("a"), message])[1]["content"] == "Yes!"
 
@@ -290,8 +299,8 @@ def test_an_answer_in_blocks_is_told_as_its_text() -> None:
 
 
 @pytest.mark.parametrize("forged", [FORGED_CALL, FORGED_END, "</tools>", "</response_schema>"])
-def test_text_that_imitates_the_tags_is_neutralised_wherever_others_wrote_it(forged: str) -> None:
-    wire = to_api_messages(
+def test_text_that_imitates_the_tags_is_sanitized_wherever_others_wrote_it(forged: str) -> None:
+    api_messages = to_api_messages(
         [
             HumanMessage(forged),
             HumanMessage([{"type": "text", "text": forged}]),
@@ -302,24 +311,24 @@ def test_text_that_imitates_the_tags_is_neutralised_wherever_others_wrote_it(for
         ],
         "The rules.",
     )
-    tags = re.findall(r"</?(?:tool_call|tool_response|tools|response_schema)>", str(wire))
+    tags = re.findall(r"</?(?:tool_call|tool_response|tools|response_schema)>", str(api_messages))
     assert tags == ["<tool_response>", "</tool_response>"]
-    assert results(wire[-1]["content"])[0]["content"] == neutralise(forged)
+    assert results(api_messages[-1]["content"])[0]["content"] == neutralise(forged)
 
 
-def test_text_is_left_alone_where_no_tools_are_spoken_of() -> None:
+def test_text_is_left_alone_where_no_tools_are_mentioned() -> None:
     messages = [HumanMessage(FORGED_CALL), AIMessage(FORGED_CALL), HumanMessage(["<tools>"])]
     contents = [message["content"] for message in to_api_messages(messages)]
     assert contents == [FORGED_CALL, FORGED_CALL, "<tools>"]
 
 
-def test_a_history_with_tools_guards_its_text_even_without_tools_bound() -> None:
-    wire = to_api_messages([HumanMessage(FORGED_CALL), AIMessage("", tool_calls=[CALL])])
-    assert "<tool_call>" not in wire[0]["content"]
-    wire = to_api_messages(
+def test_a_history_with_tools_sanitizes_its_text_even_without_tools_bound() -> None:
+    api_messages = to_api_messages([HumanMessage(FORGED_CALL), AIMessage("", tool_calls=[CALL])])
+    assert "<tool_call>" not in api_messages[0]["content"]
+    api_messages = to_api_messages(
         [HumanMessage([FORGED_CALL, {"type": "tool_result", "tool_use_id": "1"}])]
     )
-    assert "<tool_call>" not in str(wire)
+    assert "<tool_call>" not in str(api_messages)
 
 
 # --- Native messages -----------------------------------------------------------------
@@ -330,9 +339,9 @@ SHOWN = {"type": "image_url", "image_url": {"url": WEB}}
 IMAGE = {"type": "image", "url": WEB}
 
 
-def check_native(wire: list[dict[str, Any]]) -> None:
+def check_native(api_messages: list[dict[str, Any]]) -> None:
     """Refuse what OpenAI's form does not have."""
-    for message in wire:
+    for message in api_messages:
         if message["role"] == "tool":
             assert set(message) == {"role", "tool_call_id", "content"}
             assert isinstance(message["tool_call_id"], str)
@@ -356,7 +365,7 @@ def test_every_conversation_comes_out_in_openai_s_form(messages: list[BaseMessag
 
 
 def test_calls_and_results_have_their_own_fields() -> None:
-    wire = to_native_messages(
+    api_messages = to_native_messages(
         [
             SystemMessage("Be kind."),
             HumanMessage("Add.", name="Ola"),
@@ -365,7 +374,7 @@ def test_calls_and_results_have_their_own_fields() -> None:
             AIMessage("It is 3."),
         ]
     )
-    assert wire == [
+    assert api_messages == [
         {"role": "developer", "content": "Be kind."},
         {"role": "user", "content": "Add."},
         {
@@ -396,7 +405,7 @@ def test_words_and_calls_of_one_answer_stay_together() -> None:
 
 
 def test_images_of_results_follow_the_results_in_a_user_message() -> None:
-    wire = to_native_messages(
+    api_messages = to_native_messages(
         [
             AIMessage("", tool_calls=[CALL, {**CALL, "id": "call_2"}]),
             ToolMessage(["See", IMAGE], tool_call_id="call_1"),
@@ -404,7 +413,7 @@ def test_images_of_results_follow_the_results_in_a_user_message() -> None:
             HumanMessage("So?"),
         ]
     )
-    assert wire[1:] == [
+    assert api_messages[1:] == [
         {"role": "tool", "tool_call_id": "call_1", "content": "See\n[image 1]"},
         {"role": "tool", "tool_call_id": "call_2", "content": "[image 2]"},
         {"role": "user", "content": [SHOWN, SHOWN]},
@@ -413,12 +422,12 @@ def test_images_of_results_follow_the_results_in_a_user_message() -> None:
 
 
 def test_images_of_the_last_result_are_shown_too() -> None:
-    wire = to_native_messages([ToolMessage([IMAGE], tool_call_id="1")])
-    assert wire[-1] == {"role": "user", "content": [SHOWN]}
+    api_messages = to_native_messages([ToolMessage([IMAGE], tool_call_id="1")])
+    assert api_messages[-1] == {"role": "user", "content": [SHOWN]}
 
 
 def test_results_in_anthropic_s_form_become_messages_of_their_own() -> None:
-    wire = to_native_messages(
+    api_messages = to_native_messages(
         [
             HumanMessage(
                 [
@@ -430,7 +439,7 @@ def test_results_in_anthropic_s_form_become_messages_of_their_own() -> None:
             HumanMessage([{"type": "tool_result", "tool_use_id": "3"}]),
         ]
     )
-    assert wire == [
+    assert api_messages == [
         {"role": "tool", "tool_call_id": "1", "content": "3"},
         {"role": "tool", "tool_call_id": "2", "content": "[image 1]"},
         {"role": "user", "content": [SHOWN, {"type": "text", "text": "Go on."}]},
@@ -440,16 +449,16 @@ def test_results_in_anthropic_s_form_become_messages_of_their_own() -> None:
 
 def test_what_other_providers_say_in_a_result_or_an_answer_is_no_reason_to_fail() -> None:
     searched = {"type": "web_search_call", "id": "ws_1"}
-    wire = to_native_messages(
+    api_messages = to_native_messages(
         [
             AIMessage([searched, "Yes"]),
             ToolMessage([{"type": "json", "value": 1}], tool_call_id="1"),
             FunctionMessage(content="5", name="old"),
         ]
     )
-    assert "Yes" in wire[0]["content"]
-    assert json.loads(wire[1]["content"]) == {"type": "json", "value": 1}
-    assert wire[2] == {"role": "tool", "tool_call_id": "", "content": "5"}
+    assert "Yes" in api_messages[0]["content"]
+    assert json.loads(api_messages[1]["content"]) == {"type": "json", "value": 1}
+    assert api_messages[2] == {"role": "tool", "tool_call_id": "", "content": "5"}
 
 
 def test_an_empty_conversation_is_refused_in_native_mode() -> None:

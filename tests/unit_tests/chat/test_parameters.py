@@ -33,7 +33,7 @@ def refusal(call: Callable[[], Any]) -> str:
 
 
 @pytest.fixture
-def nothing_was_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_warning_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_parameters, "_warned", set())
 
 
@@ -102,7 +102,7 @@ def test_max_tokens_is_a_positive_whole_number(max_tokens: Any) -> None:
     assert [validate_max_tokens(allowed) for allowed in (None, 1)] == [None, 1]
 
 
-@pytest.mark.usefixtures("nothing_was_warned_of")
+@pytest.mark.usefixtures("no_warning_given")
 def test_an_unknown_model_is_warned_of_once_and_sent() -> None:
     with pytest.warns(UserWarning, match="'gpt-9' is not among those the service documents"):
         assert validate_model("gpt-9") == "gpt-9"
@@ -220,10 +220,10 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required"
     ],
 )
 def test_a_tool_is_taken_in_every_form(given: Any, name: str) -> None:
-    (made,) = to_openai_tools([given])
-    assert made["type"] == "function"
-    assert set(made) == {"type", "function"}
-    function = made["function"]
+    (converted,) = to_openai_tools([given])
+    assert converted["type"] == "function"
+    assert set(converted) == {"type", "function"}
+    function = converted["function"]
     assert function["name"] == name
     assert function["description"].startswith("Add numbers.")
     assert function["parameters"]["properties"]["a"]["type"] == "integer"
@@ -236,15 +236,15 @@ def test_a_runnable_is_taken_as_a_tool() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # core calls this beta
         greeter = chain.as_tool(name="greeter", description="Greet somebody.")
-    (made,) = to_openai_tools([greeter])
-    assert made["function"]["name"] == "greeter"
-    assert "name" in made["function"]["parameters"]["properties"]
+    (converted,) = to_openai_tools([greeter])
+    assert converted["function"]["name"] == "greeter"
+    assert "name" in converted["function"]["parameters"]["properties"]
 
 
 def test_strict_goes_into_the_tools() -> None:
-    (made,) = to_openai_tools([by_function], strict=True)
-    assert made["function"]["strict"] is True
-    assert made["function"]["parameters"]["additionalProperties"] is False
+    (converted,) = to_openai_tools([by_function], strict=True)
+    assert converted["function"]["strict"] is True
+    assert converted["function"]["parameters"]["additionalProperties"] is False
 
 
 def test_no_tools_are_no_tools() -> None:
@@ -357,34 +357,34 @@ def test_a_choice_of_no_known_form_is_refused(choice: Any) -> None:
 # --- The answer's form --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wanted", [None, {"type": "text"}])
-def test_free_text_asks_for_no_form(wanted: Any) -> None:
-    assert normalize_response_format(wanted) is None
+@pytest.mark.parametrize("given", [None, {"type": "text"}])
+def test_free_text_asks_for_no_form(given: Any) -> None:
+    assert normalize_response_format(given) is None
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "given",
     [
         {"type": "json_object"},
         {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA, "strict": True}},
         {"type": "json_schema", "json_schema": {"name": "x"}},
     ],
 )
-def test_openai_s_form_passes_as_it_is(wanted: dict[str, Any]) -> None:
-    assert normalize_response_format(wanted) == wanted
+def test_openai_s_form_passes_as_it_is(given: dict[str, Any]) -> None:
+    assert normalize_response_format(given) == given
 
 
-@pytest.mark.parametrize("wanted", [ByModel, ByOldModel, ByDict, {"title": "X", **SCHEMA}])
-def test_a_schema_in_any_form_becomes_openai_s(wanted: Any) -> None:
-    made = normalize_response_format(wanted)
-    assert made is not None
-    assert made["type"] == "json_schema"
-    assert made["json_schema"]["name"] == getattr(wanted, "__name__", "X")
-    assert made["json_schema"]["schema"]["properties"]["a"]["type"] == "integer"
+@pytest.mark.parametrize("given", [ByModel, ByOldModel, ByDict, {"title": "X", **SCHEMA}])
+def test_a_schema_in_any_form_becomes_openai_s(given: Any) -> None:
+    converted = normalize_response_format(given)
+    assert converted is not None
+    assert converted["type"] == "json_schema"
+    assert converted["json_schema"]["name"] == getattr(given, "__name__", "X")
+    assert converted["json_schema"]["schema"]["properties"]["a"]["type"] == "integer"
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "given",
     [
         5,
         "json",
@@ -397,9 +397,9 @@ def test_a_schema_in_any_form_becomes_openai_s(wanted: Any) -> None:
         {"type": "json_schema", "json_schema": {"schema": "X"}},
     ],
 )
-def test_a_form_that_is_none_is_refused(wanted: Any) -> None:
-    error = refusal(lambda: normalize_response_format(wanted))
-    assert error.startswith(f"response_format is {wanted!r}; allowed: a schema, or OpenAI's")
+def test_a_form_that_is_none_is_refused(given: Any) -> None:
+    error = refusal(lambda: normalize_response_format(given))
+    assert error.startswith(f"response_format is {given!r}; allowed: a schema, or OpenAI's")
 
 
 @pytest.mark.parametrize("name", ["timeout", "total_timeout", "max_retries"])

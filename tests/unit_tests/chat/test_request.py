@@ -33,7 +33,7 @@ def request(messages: list[BaseMessage] | None = None, **parameters: Any) -> Cha
     return chat_request(CallOptions(**parameters), messages or HELLO)
 
 
-def rules(**parameters: Any) -> str:
+def instructions(**parameters: Any) -> str:
     first = request(**parameters).body["messages"][0]
     assert first["role"] == "developer"
     content = first["content"]
@@ -42,9 +42,9 @@ def rules(**parameters: Any) -> str:
 
 
 def read(made: ChatRequest, text: str) -> AIMessage:
-    reader = ChatStreamParser()
-    reader.finish_reason = "stop"
-    (generation,) = made.response_builder.result([text], reader).generations
+    parser = ChatStreamParser()
+    parser.finish_reason = "stop"
+    (generation,) = made.response_builder.result([text], parser).generations
     assert isinstance(generation.message, AIMessage)
     return generation.message
 
@@ -91,7 +91,7 @@ def test_only_model_kwargs_sends_what_is_not_documented_and_it_wins() -> None:
     assert body["temperature"] == 5
 
 
-def test_the_user_s_own_system_text_comes_before_the_rules() -> None:
+def test_the_user_s_own_system_text_comes_before_the_instructions() -> None:
     messages = [SystemMessage("Be kind."), *HELLO]
     (first, second) = request(messages, tools=[add]).body["messages"]
     assert first["content"].startswith("Be kind.\n\n")
@@ -100,7 +100,7 @@ def test_the_user_s_own_system_text_comes_before_the_rules() -> None:
 
 
 def test_all_tools_stand_in_the_prompt_one_a_line() -> None:
-    text = rules(tools=[add, now])
+    text = instructions(tools=[add, now])
     tools = text[text.index("<tools>\n") : text.index("\n</tools>")].splitlines()[1:]
     assert [line.split(",")[0] for line in tools] == ['{"name": "add"', '{"name": "now"']
 
@@ -120,7 +120,7 @@ def test_no_choice_sends_no_tools_and_reads_no_calls() -> None:
 
 
 def test_one_call_at_most_is_asked_for_where_calls_must_not_be_parallel() -> None:
-    assert rules(tools=[add], parallel_tool_calls=False) != rules(tools=[add])
+    assert instructions(tools=[add], parallel_tool_calls=False) != instructions(tools=[add])
 
 
 def test_a_choice_of_a_tool_that_is_not_bound_is_refused() -> None:
@@ -129,12 +129,12 @@ def test_a_choice_of_a_tool_that_is_not_bound_is_refused() -> None:
 
 
 def test_a_schema_stands_between_its_tags_with_tools_and_without() -> None:
-    alone = rules(response_format=SCHEMA)
+    alone = instructions(response_format=SCHEMA)
     schema = alone[alone.index("<response_schema>") :]
     assert '"x": {"type": "integer"}' in schema
-    both = rules(response_format=SCHEMA, tools=[add])
+    both = instructions(response_format=SCHEMA, tools=[add])
     assert both.index("</tools>") < both.index("<response_schema>")
-    assert "<response_schema>" not in rules(response_format={"type": "json_object"})
+    assert "<response_schema>" not in instructions(response_format={"type": "json_object"})
 
 
 def test_an_answer_in_json_loses_its_fence_and_free_text_keeps_it() -> None:

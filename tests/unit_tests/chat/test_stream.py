@@ -1,4 +1,4 @@
-"""A chat answer: its forms, its pieces, and whether it is complete."""
+"""Chat stream parser: deltas, completeness, errors, JSON bodies."""
 
 import json
 from itertools import pairwise
@@ -25,19 +25,19 @@ STREAM = b"".join(WHOLE)
 CALL = {"index": 0, "id": "call_1", "function": {"name": "f", "arguments": "{}"}}
 
 
-def read(*blocks: bytes, secret: str = "") -> tuple[list[Delta], ChatStreamParser]:
-    reader = ChatStreamParser(secret)
-    pieces = [piece for block in blocks for piece in reader.feed(block)]
-    return pieces + reader.end(), reader
+def read(*blocks: bytes, api_key: str = "") -> tuple[list[Delta], ChatStreamParser]:
+    parser = ChatStreamParser(api_key)
+    deltas = [delta for block in blocks for delta in parser.feed(block)]
+    return deltas + parser.end(), parser
 
 
 def text(*blocks: bytes) -> str:
     return text_of(read(*blocks)[0])
 
 
-def failure(*blocks: bytes, secret: str = "") -> errors.MiniToolAIError:
+def failure(*blocks: bytes, api_key: str = "") -> errors.MiniToolAIError:
     with pytest.raises(errors.MiniToolAIError) as raised:
-        read(*blocks, secret=secret)
+        read(*blocks, api_key=api_key)
     assert raised.value.status_code == 200
     return raised.value
 
@@ -45,12 +45,12 @@ def failure(*blocks: bytes, secret: str = "") -> errors.MiniToolAIError:
 # --- Whole answers ----------------------------------------------------------------------
 
 
-def test_an_answer_is_its_pieces_and_what_the_service_said_beside_them() -> None:
-    pieces, reader = read(*WHOLE)
-    assert pieces == ["Ala", "ska"]
-    assert reader.metadata == {"id": "chatcmpl-1", "model": "gpt-4o-mini-2024-07-18"}
-    assert (reader.finish_reason, reader.usage) == ("stop", {"total_tokens": 20})
-    assert (reader.done, reader.complete, reader.events) == (True, True, 4)
+def test_an_answer_is_its_deltas_and_the_service_s_metadata() -> None:
+    deltas, parser = read(*WHOLE)
+    assert deltas == ["Ala", "ska"]
+    assert parser.metadata == {"id": "chatcmpl-1", "model": "gpt-4o-mini-2024-07-18"}
+    assert (parser.finish_reason, parser.usage) == ("stop", {"total_tokens": 20})
+    assert (parser.done, parser.complete, parser.events) == (True, True, 4)
 
 
 def test_the_documented_stream_is_read() -> None:
@@ -70,11 +70,11 @@ def test_the_documented_stream_is_read() -> None:
     usage = {"prompt_tokens": 17, "completion_tokens": 3, "total_tokens": 20}
     last = event({**start, "choices": [], "usage": usage})
     blocks = [chunk({"content": "Ok"}, None), chunk({"content": "."}, None), chunk({}, "stop")]
-    pieces, reader = read(*blocks, last, DONE)
-    assert pieces == ["Ok", "."]
-    assert reader.usage == usage
-    payload = ("id", "model", "service_tier", "system_fingerprint")
-    assert reader.metadata == {name: start[name] for name in payload}
+    deltas, parser = read(*blocks, last, DONE)
+    assert deltas == ["Ok", "."]
+    assert parser.usage == usage
+    names = ("id", "model", "service_tier", "system_fingerprint")
+    assert parser.metadata == {name: start[name] for name in names}
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=8))
@@ -96,24 +96,24 @@ def test_either_end_is_enough() -> None:
 
 
 def test_nothing_counts_after_the_end() -> None:
-    reader = ChatStreamParser()
-    assert reader.feed(DONE + delta("x")) == []
-    assert reader.feed(delta("x") + b"junk") == []
-    assert reader.events == 0
+    parser = ChatStreamParser()
+    assert parser.feed(DONE + delta("x")) == []
+    assert parser.feed(delta("x") + b"junk") == []
+    assert parser.events == 0
 
 
-def test_refusals_are_text_and_tool_calls_are_pieces() -> None:
+def test_refusals_are_text_and_tool_calls_are_deltas() -> None:
     chunk = event({"choices": [{"delta": {"refusal": "No.", "tool_calls": [CALL, None, 3]}}]})
     assert read(chunk, STOP)[0] == ["No.", [CALL]]
 
 
 def test_an_event_like_the_one_before_it_but_for_its_text_may_have_none() -> None:
-    pieces, reader = read(delta("a"), delta(""), delta("b"), delta(""), STOP)
-    assert pieces == ["a", "b"]
-    assert reader.events == 5
+    deltas, parser = read(delta("a"), delta(""), delta("b"), delta(""), STOP)
+    assert deltas == ["a", "b"]
+    assert parser.events == 5
 
 
-def test_what_follows_a_piece_of_a_call_is_read_whole() -> None:
+def test_what_follows_a_delta_of_a_call_is_read_whole() -> None:
     call = event({"choices": [{"delta": {"content": "x", "tool_calls": [CALL]}}]})
     assert read(call, delta("a"), call, STOP)[0] == ["x", [CALL], "a", "x", [CALL]]
 
@@ -139,13 +139,13 @@ def test_what_follows_a_piece_of_a_call_is_read_whole() -> None:
         {},
     ],
 )
-def test_what_holds_no_piece_is_skipped(chunk: dict[str, Any]) -> None:
+def test_what_holds_no_delta_is_skipped(chunk: dict[str, Any]) -> None:
     assert text(delta("a"), event(chunk), delta("b"), STOP) == "ab"
 
 
 def test_comments_and_other_fields_are_no_events() -> None:
-    _, reader = read(COMMENT, b"retry: 3\n\n", b"id: 1\nevent: x\n\n", delta("a"), STOP)
-    assert reader.events == 2
+    _, parser = read(COMMENT, b"retry: 3\n\n", b"id: 1\nevent: x\n\n", delta("a"), STOP)
+    assert parser.events == 2
 
 
 def test_bad_utf_8_is_replaced_and_rare_line_ends_are_text() -> None:
@@ -267,7 +267,7 @@ def test_an_end_without_an_answer_is_an_empty_one(blocks: list[bytes]) -> None:
         b"event: error\n" + event({"message": "broken"}),
     ],
 )
-def test_an_error_in_the_stream_is_raised_with_the_service_s_words(
+def test_an_error_in_the_stream_is_raised_with_the_service_s_text(
     before: list[bytes], payload: bytes
 ) -> None:
     error = failure(*before, payload, DONE)
@@ -282,7 +282,7 @@ def test_an_error_named_but_not_described_is_one() -> None:
 @pytest.mark.parametrize(
     "data", ["{broken", "plain text", "[]", "null", "17", '"text"', '{"a": 1} {"b": 2}']
 )
-def test_an_event_that_is_no_object_is_garbled(data: str) -> None:
+def test_an_event_that_is_no_object_is_malformed(data: str) -> None:
     error = failure(delta("a"), event(data), DONE)
     assert type(error) is errors.MalformedStreamError
     assert data in str(error)
@@ -294,9 +294,9 @@ def test_an_event_may_be_large_but_not_larger_than_its_bound() -> None:
 
 
 def test_an_endless_line_is_not_kept() -> None:
-    reader = ChatStreamParser()
+    parser = ChatStreamParser()
     with pytest.raises(errors.InvalidResponseError):
-        _ = [reader.feed(b"x" * 65536) for _ in range(MAX_EVENT // 65536 + 1)]
+        _ = [parser.feed(b"x" * 65536) for _ in range(MAX_EVENT // 65536 + 1)]
 
 
 # --- Documents in place of a stream ---------------------------------------------------
@@ -312,16 +312,16 @@ def document(**changes: Any) -> bytes:
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 def test_a_json_completion_is_an_answer(start: bytes, size: int) -> None:
     body = start + document()
-    pieces, reader = read(*[body[at : at + size] for at in range(0, len(body), size)])
-    assert pieces == ["Alaska"]
-    assert (reader.metadata, reader.usage) == ({"id": "c-1"}, {"a": 1})
-    assert (reader.finish_reason, reader.complete) == ("stop", True)
+    deltas, parser = read(*[body[at : at + size] for at in range(0, len(body), size)])
+    assert deltas == ["Alaska"]
+    assert (parser.metadata, parser.usage) == ({"id": "c-1"}, {"a": 1})
+    assert (parser.finish_reason, parser.complete) == ("stop", True)
 
 
 def test_a_document_without_usage_or_finish_reason_is_whole_too() -> None:
-    pieces, reader = read(document(usage=None, choices=[{"message": {"content": "a"}}]))
-    assert pieces == ["a"]
-    assert (reader.usage, reader.finish_reason, reader.complete) == (None, None, True)
+    deltas, parser = read(document(usage=None, choices=[{"message": {"content": "a"}}]))
+    assert deltas == ["a"]
+    assert (parser.usage, parser.finish_reason, parser.complete) == (None, None, True)
 
 
 @pytest.mark.parametrize("choices", [None, [], {}, [None], "x"])
@@ -331,18 +331,18 @@ def test_a_document_without_a_choice_is_no_answer(choices: Any) -> None:
     assert "no choice" in str(error)
 
 
-def test_an_error_in_place_of_a_stream_is_raised_with_the_service_s_words() -> None:
+def test_an_error_in_place_of_a_stream_is_raised_with_the_service_s_text() -> None:
     error = failure(b'{"status": "error", "message": "no credit", "code": "insufficient"}')
     assert type(error) is errors.InsufficientCreditError
     assert "no credit" in str(error)
 
 
-def test_a_document_that_breaks_off_is_garbled() -> None:
+def test_a_document_that_breaks_off_is_malformed() -> None:
     assert type(failure(document()[:-1])) is errors.MalformedStreamError
 
 
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf", b"\r\n "])
-def test_a_page_is_told_by_its_title(start: bytes) -> None:
+def test_a_page_is_named_by_its_title(start: bytes) -> None:
     error = failure(start + b"<html><head><title>Checking your browser</title></head>")
     assert type(error) is errors.InvalidResponseError
     assert str(error).endswith("Checking your browser")
@@ -355,12 +355,12 @@ def test_text_is_no_stream() -> None:
 
 
 def test_a_page_or_a_document_is_read_no_further_than_its_bound() -> None:
-    reader = ChatStreamParser()
+    parser = ChatStreamParser()
     with pytest.raises(errors.InvalidResponseError, match="page"):
-        _ = [reader.feed(b"<html>" + b"x" * (MAX_PAGE // 2)) for _ in range(3)]
-    reader = ChatStreamParser()
+        _ = [parser.feed(b"<html>" + b"x" * (MAX_PAGE // 2)) for _ in range(3)]
+    parser = ChatStreamParser()
     with pytest.raises(errors.InvalidResponseError, match="more than"):
-        _ = [reader.feed(b'{"a": "' + b"x" * (MAX_DOCUMENT // 2)) for _ in range(3)]
+        _ = [parser.feed(b'{"a": "' + b"x" * (MAX_DOCUMENT // 2)) for _ in range(3)]
 
 
 @pytest.mark.parametrize(
@@ -375,8 +375,8 @@ def test_a_page_or_a_document_is_read_no_further_than_its_bound() -> None:
     ],
 )
 def test_no_answer_makes_an_error_show_the_key(body: bytes) -> None:
-    assert "sk-1" not in str(failure(body, secret="sk-1"))
-    assert "[key]" in str(failure(body, secret="sk-1"))
+    assert "sk-1" not in str(failure(body, api_key="sk-1"))
+    assert "[key]" in str(failure(body, api_key="sk-1"))
 
 
 @given(st.lists(st.binary(max_size=60), max_size=4))
@@ -384,13 +384,13 @@ def test_no_bytes_are_an_answer_or_crash(blocks: list[bytes]) -> None:
     assert len(str(failure(*blocks))) <= 300
 
 
-def test_pieces_that_come_in_one_block_with_an_error_are_given_before_it() -> None:
-    reader = ChatStreamParser()
+def test_deltas_that_come_in_one_block_with_an_error_are_given_before_it() -> None:
+    parser = ChatStreamParser()
     payload = event({"error": {"message": "overloaded"}})
-    assert reader.feed(
+    assert parser.feed(
         event({"choices": [{"index": 0, "delta": {"content": "Ok"}}]}) + payload
     ) == ["Ok"]
-    for ask in (reader.raise_deferred, reader.end, lambda: reader.feed(b"")):
+    for ask in (parser.raise_deferred, parser.end, lambda: parser.feed(b"")):
         with pytest.raises(errors.ServiceError, match="overloaded"):
             ask()
 
@@ -444,7 +444,7 @@ def test_bytes_that_are_no_utf_8_spoil_nothing_but_themselves() -> None:
     assert parse_object(b"[1]") is parse_object(b"{") is None
 
 
-def test_an_error_is_told_by_error_or_status() -> None:
+def test_an_error_is_reported_by_error_or_status() -> None:
     payload: list[dict[str, Any]] = [
         {"error": "x"},
         {"status": "failed"},

@@ -169,11 +169,12 @@ def test_an_image_counts_by_its_size_where_that_is_known(
 
 def test_calls_and_tools_in_fields_of_their_own_count_too() -> None:
     body = user("")
-    said = {"role": "assistant", "content": None}
+    message = {"role": "assistant", "content": None}
     call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}
-    without = count_request_tokens({**body, "messages": [said]})
+    without = count_request_tokens({**body, "messages": [message]})
     assert (
-        count_request_tokens({**body, "messages": [{**said, "tool_calls": [call]}]}) > without + 10
+        count_request_tokens({**body, "messages": [{**message, "tool_calls": [call]}]})
+        > without + 10
     )
     tool = {"type": "function", "function": {"name": "add", "description": "x" * 400}}
     assert count_request_tokens({**body, "tools": [tool]}) > EMPTY + 100
