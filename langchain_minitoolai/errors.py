@@ -13,6 +13,7 @@
     ├── ServiceError                5xx, or an error payload in a 200
     │   └── InvalidResponseError    no valid response: a page, junk, nothing
     │       └── MalformedStreamError    an event that can't be parsed
+    ├── IncompleteOutputError       structured output that was cut; also an OutputParserException
     ├── APIConnectionError          no connection, or it broke
     │   └── StreamInterruptedError  the response ended before it was complete
     ├── APITimeoutError             connected, but no progress
@@ -42,6 +43,7 @@ from langchain_core.exceptions import (
     ModelPermissionDeniedError,
     ModelRateLimitError,
     ModelTimeoutError,
+    OutputParserException,
 )
 
 MAX_MESSAGE = 300
@@ -187,6 +189,31 @@ class InvalidResponseError(ServiceError, category="invalid_response"):
 
 class MalformedStreamError(InvalidResponseError, category="malformed_stream"):
     """An event of the stream can't be parsed."""
+
+
+class IncompleteOutputError(MiniToolAIError, OutputParserException, category="incomplete_output"):
+    """The answer was cut before the structured output in it was complete.
+
+    Attributes:
+        finish_reason: Why the answer ended, such as `"length"`.
+        llm_output: The text so far.
+    """
+
+    maybe_charged = True
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        finish_reason: str | None = None,
+        llm_output: str = "",
+        **attributes: Any,
+    ) -> None:
+        """Store the attributes; `attributes` are those of `MiniToolAIError`."""
+        super().__init__(message, **attributes)
+        self.args = (message or self.default_message,)  # without the address that core appends
+        self.finish_reason = finish_reason
+        self.llm_output = llm_output
 
 
 class APIConnectionError(MiniToolAIError, ModelConnectionError, category="connection"):

@@ -1,8 +1,10 @@
 """Structured output: with_structured_output by tool call, JSON schema or JSON mode."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
+from functools import partial as partially
 from operator import itemgetter
-from typing import Any, Generic, Literal, get_args
+from typing import Any, Final, Generic, Literal, get_args
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -17,10 +19,11 @@ from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser,
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableLambda, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.json import parse_json_markdown
 from langchain_core.utils.pydantic import TBaseModel, is_basemodel_subclass
 
 from langchain_minitoolai._chat.parameters import SCHEMA_ERRORS
-from langchain_minitoolai.errors import InvalidInputError
+from langchain_minitoolai.errors import IncompleteOutputError, InvalidInputError, tidy
 
 Method = Literal["function_calling", "json_schema", "json_mode"]
 
@@ -149,11 +152,27 @@ def _merge(seen: list[Any]) -> Generation:
     return ChatGeneration(message=first + rest if rest else first)
 
 
-class _JSONParser(_StrictAtEnd, JsonOutputParser):
+class _WholeJSON(_StrictAtEnd):
+    """Rejects JSON that is cut in the final answer, where core's parsers complete it."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        if not partial:
+            _require_whole_json(result[0])
+        return super().parse_result(result, partial=partial)
+
+
+def _require_whole_json(generation: Generation) -> None:
+    try:
+        parse_json_markdown(generation.text, parser=partially(json.loads, strict=False))
+    except (ValueError, RecursionError) as error:
+        raise _output_error(generation, f"Invalid JSON: {generation.text}") from error
+
+
+class _JSONParser(_WholeJSON, JsonOutputParser):
     """Core's parser, with an error for a stream that is no JSON."""
 
 
-class _PydanticParser(_StrictAtEnd, PydanticOutputParser[TBaseModel], Generic[TBaseModel]):
+class _PydanticParser(_WholeJSON, PydanticOutputParser[TBaseModel], Generic[TBaseModel]):
     """Core's parser, with an error for a stream that does not fit the schema."""
 
 
@@ -191,7 +210,29 @@ def _raise_missing_call(result: list[Generation]) -> Any:
     ]
     text = result[0].text
     attempts = f"; what it tried: {'; '.join(invalid)}" if invalid else ""
-    raise OutputParserException(
+    raise _output_error(
+        result[0],
         f"The model answered without the call that was asked for{attempts}. Its text: {text!r}",
-        llm_output=text,
+    )
+
+
+_CUT_REASONS: Final = {
+    "length": "it reached its limit of tokens, which max_tokens raises",
+    "content_filter": "the content filter ended it",
+}
+
+
+def _output_error(generation: Generation, message: str) -> OutputParserException:
+    """Make the error for output that can't be parsed, by the reason for its end."""
+    answer: Any = getattr(generation, "message", None)
+    reason = getattr(answer, "response_metadata", {}).get("finish_reason")
+    if reason not in _CUT_REASONS:
+        return OutputParserException(message, llm_output=generation.text)
+    usage = getattr(answer, "usage_metadata", None)
+    tokens = f" after {usage['output_tokens']} tokens" if usage else ""
+    return IncompleteOutputError(
+        f"the answer was cut{tokens} (finish_reason {reason!r}): {_CUT_REASONS[reason]}. "
+        f"{tidy(message)}",
+        finish_reason=reason,
+        llm_output=generation.text,
     )

@@ -10,7 +10,7 @@ from pydantic.v1 import BaseModel as BaseModelV1
 
 from langchain_minitoolai import ChatMiniToolAI
 from langchain_minitoolai._chat.structured import Method
-from langchain_minitoolai.errors import InvalidInputError
+from langchain_minitoolai.errors import IncompleteOutputError, InvalidInputError
 from tests.unit_tests.fake_service import WAYS, FakeService, ask, install, make
 
 
@@ -224,6 +224,65 @@ def test_a_call_that_was_cut_names_what_the_model_tried(
     service.reply('<tool_call>\n{"name": "Point", "arguments": {"x": 1', finish_reason="length")
     with pytest.raises(OutputParserException, match="reached its length limit inside the call"):
         model.with_structured_output(schema).invoke("Where?")
+
+
+CUT = '{"x": 1, "y": 2'
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("mode", ["prompted", "native"])
+@pytest.mark.parametrize("schema", [Point, OldPoint, SCHEMA], ids=["v2", "v1", "schema"])
+@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+async def test_half_an_answer_is_an_error_that_names_why_it_ended(
+    monkeypatch: pytest.MonkeyPatch, way: str, mode: str, schema: Any, method: Method, reason: str
+) -> None:
+    service = install(monkeypatch, native=True)
+    service.reply(*CUT, finish_reason=reason)
+    asking = make(tool_calling=mode).with_structured_output(schema, method=method)
+    with pytest.raises(IncompleteOutputError) as caught:
+        await ask(way, asking, "Where?")
+    error = caught.value
+    assert isinstance(error, OutputParserException)
+    assert (error.finish_reason, error.llm_output) == (reason, CUT)
+    assert f"cut after 100 tokens (finish_reason '{reason}')" in str(error)
+    assert ("max_tokens" in str(error)) == (reason == "length")
+    assert CUT in str(error)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("method", METHODS)
+async def test_half_an_answer_is_the_parsing_error_beside_the_raw_one(
+    service: FakeService, model: ChatMiniToolAI, way: str, method: Method
+) -> None:
+    text = reply_text(method, Point, FOUND)
+    service.reply(text[: text.index("2") + 1], finish_reason="length")
+    asking = model.with_structured_output(Point, method=method, include_raw=True)
+    got = await ask_raw(way, asking)
+    assert got["parsed"] is None
+    assert isinstance(got["parsing_error"], IncompleteOutputError)
+    assert got["raw"].usage_metadata is not None
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("schema", [Point, SCHEMA], ids=["pydantic", "schema"])
+async def test_json_that_the_model_itself_left_open_is_not_completed(
+    service: FakeService, model: ChatMiniToolAI, way: str, schema: Any
+) -> None:
+    service.reply(*CUT, finish_reason="stop")
+    asking = model.with_structured_output(schema, method="json_schema")
+    with pytest.raises(OutputParserException, match=r"Invalid JSON: .*2") as caught:
+        await ask(way, asking, "Where?")
+    assert not isinstance(caught.value, IncompleteOutputError)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_whole_json_that_ends_at_the_limit_is_an_answer(
+    service: FakeService, model: ChatMiniToolAI, way: str
+) -> None:
+    service.reply(json.dumps(FOUND), finish_reason="length")
+    asking = model.with_structured_output(Point, method="json_schema")
+    assert await ask(way, asking, "Where?") == Point(x=1, y=2)
 
 
 @pytest.mark.parametrize("way", WAYS)
