@@ -93,13 +93,13 @@ def chat_parameters() -> str:
 
 
 def input_images() -> str:
-    """The pictures that a chat model looks at."""
+    """The images that a chat model takes."""
     rows = [
         ("Models", ", ".join(map(code, contract.VISION_MODELS))),
         ("Types", ", ".join(map(code, contract.INPUT_IMAGE_TYPES))),
         ("`detail`", ", ".join(map(code, contract.IMAGE_DETAILS))),
     ]
-    return table(("Pictures", "Values"), rows)
+    return table(("Images", "Values"), rows)
 
 
 def image_parameters() -> str:

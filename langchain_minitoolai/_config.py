@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from langchain_core.utils.utils import from_env
 from pydantic import (
+    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
@@ -207,8 +208,12 @@ class ClientConfig(BaseModel):
 @lru_cache(maxsize=64)
 def field_names(owner: type[BaseModel]) -> frozenset[str]:
     """Give the names a constructor takes: its fields and their aliases."""
-    aliases = (field.alias for field in owner.model_fields.values())
-    return frozenset(owner.model_fields).union(alias for alias in aliases if alias)
+    fields = owner.model_fields
+    names = {*fields, *(field.alias for field in fields.values() if field.alias)}
+    for field in fields.values():
+        if isinstance(field.validation_alias, AliasChoices):
+            names.update(map(str, field.validation_alias.choices))
+    return frozenset(names)
 
 
 def unknown_names(owner: str, given: Iterable[str], known: frozenset[str]) -> str:

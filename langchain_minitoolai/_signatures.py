@@ -1,4 +1,4 @@
-"""What type checkers see of the constructors: every field, by its name and by its alias.
+"""What type checkers see of the tool's constructor: every field, by its name and by its alias.
 
 Pydantic tells them one of the two names only. Nothing here is used at run time.
 """
@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any, Literal, TypedDict
 
-from langchain_core.caches import BaseCache
 from langchain_core.callbacks import Callbacks
-from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.stores import ByteStore
 from pydantic import SecretStr
@@ -34,29 +32,6 @@ class ConnectionOptions(TypedDict, total=False):
     metadata: dict[str, Any] | None
     verbose: bool
     rate_limiter: BaseRateLimiter | None
-
-
-class ChatOptions(ConnectionOptions, total=False):
-    """The fields of `ChatMiniToolAI`."""
-
-    model: contract.ChatModelName | str
-    model_name: contract.ChatModelName | str
-    temperature: float | None
-    max_tokens: int | None
-    max_completion_tokens: int | None
-    stop: list[str] | str | None
-    stop_sequences: list[str] | str | None
-    total_timeout: float | None
-    async_transport: Literal["httpx", "aiohttp"]
-    streaming: bool
-    tool_calling: Literal["prompted", "native"]
-    model_kwargs: dict[str, Any]
-    name: str | None
-    cache: BaseCache | bool | None
-    custom_get_token_ids: Callable[[str], list[int]] | None
-    disable_streaming: bool | Literal["tool_calling"]
-    output_version: str | None
-    profile: ModelProfile | None
 
 
 class ImageToolOptions(ConnectionOptions, total=False):

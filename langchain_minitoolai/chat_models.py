@@ -1,38 +1,61 @@
 """`ChatMiniToolAI`, a chat model for chains, LCEL pipelines and agents."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import LanguageModelInput
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
-from pydantic import BaseModel
-from typing_extensions import Unpack, override
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
+from typing_extensions import override
 
 from langchain_minitoolai import contract
-from langchain_minitoolai._chat import content_blocks
-from langchain_minitoolai._chat import structured as _structured
-from langchain_minitoolai._chat.native_tools_probe import ToolProbe, probe, probe_request
-from langchain_minitoolai._chat.parameters import chosen, openai_tools
-from langchain_minitoolai._chat.request import ChatRequest, chat_request
-from langchain_minitoolai._chat.stream import AnswerReader, Piece
-from langchain_minitoolai._chat_fields import ChatFields
+from langchain_minitoolai._chat.chunks import PROVIDER, register_content_blocks
+from langchain_minitoolai._chat.parameters import (
+    CallOptions,
+    ToolCalling,
+    normalize_stop,
+    normalize_tool_choice,
+    to_openai_tools,
+    validate_max_tokens,
+    validate_model,
+    validate_temperature,
+)
+from langchain_minitoolai._chat.request import (
+    ChatRequest,
+    ToolProbe,
+    chat_request,
+    detect_native_tools,
+    probe_request,
+)
+from langchain_minitoolai._chat.stream import ChatStreamParser, Delta
+from langchain_minitoolai._chat.structured import Method, structured_output
+from langchain_minitoolai._chat.usage import (
+    count_request_tokens,
+    count_text_tokens,
+    model_profile,
+)
+from langchain_minitoolai._config import ClientConfig
 from langchain_minitoolai._http.effects import Clock, StreamRequest, StreamResponse, Workflow
 from langchain_minitoolai._http.error_mapping import response_metadata
+from langchain_minitoolai._http.pool import TransportConfig, has_aiohttp
 from langchain_minitoolai._http.retry import RetryPolicy, send_with_retries
-from langchain_minitoolai._signatures import ChatOptions
+from langchain_minitoolai._version import __version__
+from langchain_minitoolai.errors import InvalidInputError
 
-content_blocks.register()
+register_content_blocks()
 
 
-class ChatMiniToolAI(ChatFields):
+class ChatMiniToolAI(ClientConfig, BaseChatModel):
     """A chat model served by MiniToolAI.
 
-    The service documents text, pictures, `temperature` and `max_completion_tokens`; tools,
+    The service documents text, images, `temperature` and `max_completion_tokens`; tools,
     structured output and stop sequences are added on this side, so that they work over it.
 
     Example:
@@ -62,35 +85,89 @@ class ChatMiniToolAI(ChatFields):
         pydantic.ValidationError: If a parameter is unknown or out of its range.
     """
 
-    if TYPE_CHECKING:
+    # `ClientConfig` refuses unknown names; `extra="forbid"` would hide the aliases from mypy.
+    model_config = ConfigDict(
+        populate_by_name=True,
+        protected_namespaces=(),
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+    )
 
-        def __init__(self, **fields: Unpack[ChatOptions]) -> None:
-            """Take every field by its name or its alias."""
+    # `AliasChoices`, where the field's own name is the one that type checkers are to show.
+    model: contract.ChatModelName | str = Field(
+        default=contract.DEFAULT_CHAT_MODEL, validation_alias=AliasChoices("model", "model_name")
+    )
+    """The model; a name the service does not document is sent with one warning."""
 
-    def _request(
-        self, messages: list[BaseMessage], stop: list[str] | None, changes: dict[str, Any]
-    ) -> ChatRequest:
-        changed = {**changes, "stop": stop} if stop is not None else changes
-        return chat_request(self._parameters(changed), messages)
+    temperature: float | None = None
+    """From 0 (focused) to 2 (creative); unset leaves the service's 1."""
 
-    def _send(
-        self, request: ChatRequest, clock: Clock, *, collect: bool
-    ) -> Workflow[StreamResponse[Piece, AnswerReader]]:
-        """Send a request; `collect` reads the answer to its end, so that it can be retried."""
-        sent: StreamRequest[Piece, AnswerReader] = StreamRequest(
-            contract.CHAT_PATH,
-            request.body,
-            timeout=self.timeout,
-            deadline=None if self.total_timeout is None else clock() + self.total_timeout,
-            reader=AnswerReader,
-            collect=collect,
-        )
-        return send_with_retries(sent, RetryPolicy(self.max_retries), clock)
+    max_tokens: int | None = Field(
+        default=None, validation_alias=AliasChoices("max_tokens", "max_completion_tokens")
+    )
+    """The most tokens of an answer; unset leaves the service's 1000."""
 
-    def _complete(self, request: ChatRequest, clock: Clock) -> Workflow[ChatResult]:
-        response = yield from self._send(request, clock, collect=True)
-        request.builder.http_metadata = response_metadata(response)
-        return request.builder.result(response.stream.items, response.stream.reader)
+    stop: list[str] | str | None = Field(
+        default=None, validation_alias=AliasChoices("stop", "stop_sequences")
+    )
+    """Where an answer is cut, on this side."""
+
+    total_timeout: float | None = Field(default=600.0, gt=0, allow_inf_nan=False)
+    """Seconds for a whole call, retries and waits included; `None` for no limit."""
+
+    async_transport: Literal["httpx", "aiohttp"] = "httpx"
+    """What carries async calls; `"aiohttp"` (an extra) is made for hundreds at once."""
+
+    streaming: bool = False
+    """Whether `invoke` also goes through the streaming path, so that callbacks see tokens."""
+
+    tool_calling: ToolCalling = "prompted"
+    """How tools reach the model: in the prompt, or in OpenAI's fields (`"native"`)."""
+
+    model_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Fields to send as they are; the only way to send what the service does not document."""
+
+    @model_validator(mode="after")
+    def _check_options(self) -> Self:
+        validate_model(self.model)
+        validate_temperature(self.temperature)
+        validate_max_tokens(self.max_tokens)
+        normalize_stop(self.stop)
+        return self
+
+    @field_validator("async_transport")
+    @classmethod
+    def _check_transport(cls, transport: str) -> str:
+        if transport == "aiohttp" and not has_aiohttp():
+            raise ValueError(
+                "async_transport is 'aiohttp', which is not installed: "
+                'pip install "langchain-minitoolai[aiohttp]"'
+            )
+        return transport
+
+    @model_validator(mode="after")
+    def _check_async_client(self) -> Self:
+        if self.async_transport == "aiohttp" and self.http_async_client is not None:
+            raise ValueError(
+                "async_transport and http_async_client are given together; "
+                "the client brings its own transport"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _set_minitoolai_version(self) -> Self:
+        self._add_version("langchain-minitoolai", __version__)
+        return self
+
+    @model_validator(mode="after")
+    def _check_profile_keys(self) -> Self:
+        # Core's check takes half of the time that making a model takes; our own data passes it.
+        if self.profile is None or self.profile == model_profile(self.model):
+            return self
+        checked: Self = super()._check_profile_keys()  # type: ignore[operator]
+        return checked
+
+    # --- Requests and responses -------------------------------------------------------
 
     @override
     def _generate(
@@ -127,14 +204,14 @@ class ChatMiniToolAI(ChatFields):
         request = self._request(messages, stop, kwargs)
         client = self._sync_client()
         stream, response = client.stream(self._send(request, client.clock, collect=False))
-        request.builder.http_metadata = response_metadata(response)
+        request.response_builder.http_metadata = response_metadata(response)
         with closing(stream.__iter__()) as batches:
-            for pieces in batches:
-                for chunk in request.builder.chunks(pieces):
+            for deltas in batches:
+                for chunk in request.response_builder.chunks(deltas):
                     if run_manager:
                         run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-        for chunk in request.builder.last_chunks(stream.reader):
+        for chunk in request.response_builder.final_chunks(stream.reader):
             if run_manager:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
@@ -150,19 +227,59 @@ class ChatMiniToolAI(ChatFields):
         request = self._request(messages, stop, kwargs)
         client = self._async_client()
         stream, response = await client.stream(self._send(request, client.clock, collect=False))
-        request.builder.http_metadata = response_metadata(response)
+        request.response_builder.http_metadata = response_metadata(response)
         async with aclosing(stream.__aiter__()) as batches:
-            async for pieces in batches:
-                for chunk in request.builder.chunks(pieces):
+            async for deltas in batches:
+                for chunk in request.response_builder.chunks(deltas):
                     if run_manager:
                         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-        for chunk in request.builder.last_chunks(stream.reader):
+        for chunk in request.response_builder.final_chunks(stream.reader):
             if run_manager:
                 await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
 
-    # --- Tools and structured output ------------------------------------------------
+    def _request(
+        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
+    ) -> ChatRequest:
+        changes = kwargs if stop is None else {**kwargs, "stop": stop}
+        return chat_request(self._call_options(changes), messages)
+
+    def _call_options(self, changes: Mapping[str, Any]) -> CallOptions:
+        options = CallOptions(
+            model=self.model,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            stop=self.stop,
+            tool_calling=self.tool_calling,
+            model_kwargs=self.model_kwargs,
+        )
+        return options.replace(changes) if changes else options
+
+    def _send(
+        self, request: ChatRequest, clock: Clock, *, collect: bool
+    ) -> Workflow[StreamResponse[Delta, ChatStreamParser]]:
+        """Send a request; `collect` reads the answer to its end, so that it can be retried."""
+        sent: StreamRequest[Delta, ChatStreamParser] = StreamRequest(
+            contract.CHAT_PATH,
+            request.body,
+            timeout=self.timeout,
+            deadline=None if self.total_timeout is None else clock() + self.total_timeout,
+            reader=ChatStreamParser,
+            collect=collect,
+        )
+        return send_with_retries(sent, RetryPolicy(self.max_retries), clock)
+
+    def _complete(self, request: ChatRequest, clock: Clock) -> Workflow[ChatResult]:
+        response = yield from self._send(request, clock, collect=True)
+        request.response_builder.http_metadata = response_metadata(response)
+        return request.response_builder.result(response.stream.items, response.stream.reader)
+
+    @override
+    def _transport_config(self) -> TransportConfig:
+        return super()._transport_config()._replace(aiohttp=self.async_transport == "aiohttp")
+
+    # --- Tools and structured output --------------------------------------------------
 
     @override
     def bind_tools(
@@ -185,66 +302,148 @@ class ChatMiniToolAI(ChatFields):
             parallel_tool_calls: `False` asks for one call in an answer at most.
             strict: Goes into the tools' schemas.
             response_format: A schema for the final answer; see `with_structured_output`.
-            **kwargs: Further parameters of the call.
+            **kwargs: Further options of the call.
 
         Raises:
             InvalidInputError: If a tool can't be described, or the choice names none of them.
         """
-        converted = openai_tools(tools, strict=strict)
-        bound = {
-            "tool_choice": None if tool_choice is None else chosen(tool_choice, converted),
+        converted = to_openai_tools(tools, strict=strict)
+        options = {
+            "tool_choice": tool_choice
+            if tool_choice is None
+            else normalize_tool_choice(tool_choice, converted),
             "parallel_tool_calls": parallel_tool_calls,
             "response_format": response_format,
         }
-        given = {name: value for name, value in bound.items() if value is not None}
+        given = {name: value for name, value in options.items() if value is not None}
         return self.bind(tools=converted, **given, **kwargs)
 
     def probe_native_tools(self) -> ToolProbe:
         """Ask the service once whether `tool_calling="native"` would work.
 
-        It costs about 60 tokens read and at most 16 written: USD 0.00002 with `gpt-4o-mini`.
+        It costs about 60 input tokens and at most 16 output tokens: USD 0.00002 with
+        `gpt-4o-mini`.
 
         Returns:
-            What came of it, which mode to use, and what it cost.
+            The outcome, the mode to use, and the cost.
 
         Raises:
             MiniToolAIError: If the service can't be asked.
         """
-        request = probe_request(self._parameters({}))
+        request = probe_request(self._call_options({}))
         client = self._sync_client()
-        return client.execute(probe(self._complete(request, client.clock)))
+        return client.execute(detect_native_tools(self._complete(request, client.clock)))
 
     async def aprobe_native_tools(self) -> ToolProbe:
         """Ask as `probe_native_tools` does."""
-        request = probe_request(self._parameters({}))
+        request = probe_request(self._call_options({}))
         client = self._async_client()
-        return await client.execute(probe(self._complete(request, client.clock)))
+        return await client.execute(detect_native_tools(self._complete(request, client.clock)))
 
     @override
     def with_structured_output(
         self,
         schema: dict[str, Any] | type,
         *,
-        method: _structured.Method = "function_calling",
+        method: Method = "function_calling",
         include_raw: bool = False,
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """Give answers that fit a schema.
+        """Parse answers into a schema.
 
         Args:
             schema: A pydantic class (answers are its instances), a TypedDict, or a JSON schema
                 (answers are dicts).
             method: `"function_calling"` asks for a call, `"json_schema"` for JSON that fits the
                 schema, `"json_mode"` for any JSON object.
-            include_raw: Whether to give `{"raw", "parsed", "parsing_error"}` instead, with what
-                can't be parsed told in the last of them.
+            include_raw: Whether to return `{"raw", "parsed", "parsing_error"}` instead, the last
+                of them the error where the answer can't be parsed.
             strict: Goes into the schema.
-            **kwargs: Further parameters of the call.
+            **kwargs: Further options of the call.
 
         Raises:
             InvalidInputError: If the method is unknown.
         """
-        return _structured.structured(
+        return structured_output(
             self, schema, method=method, include_raw=include_raw, strict=strict, **kwargs
         )
+
+    # --- Tokens -----------------------------------------------------------------------
+
+    @override
+    def get_token_ids(self, text: str) -> list[int]:
+        """Tokenize a text with `custom_get_token_ids`.
+
+        Raises:
+            InvalidInputError: If there is no `custom_get_token_ids`: the package has no tokenizer.
+        """
+        if self.custom_get_token_ids is None:
+            raise InvalidInputError(
+                "get_token_ids needs a tokenizer: pass custom_get_token_ids=…; "
+                "get_num_tokens estimates without one"
+            )
+        return self.custom_get_token_ids(text)
+
+    @override
+    def get_num_tokens(self, text: str) -> int:
+        """Estimate the tokens of a text, or count them with `custom_get_token_ids`."""
+        return count_text_tokens(text, self.custom_get_token_ids)
+
+    @override
+    def get_num_tokens_from_messages(
+        self,
+        messages: list[BaseMessage],
+        tools: Sequence[Mapping[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
+    ) -> int:
+        """Estimate the input tokens of a conversation, offline.
+
+        Args:
+            messages: The conversation; images count by OpenAI's published rules.
+            tools: The tools that are bound.
+        """
+        body = chat_request(self._call_options({"tools": tools or ()}), messages).body
+        return count_request_tokens(body, self.custom_get_token_ids)
+
+    # --- Identity, tracing, serialization ---------------------------------------------
+
+    @property
+    def _llm_type(self) -> str:
+        return "minitoolai-chat"
+
+    @classmethod
+    @override
+    def is_lc_serializable(cls) -> bool:
+        return True
+
+    @property
+    @override
+    def _identifying_params(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "stop": self.stop,
+            "tool_calling": self.tool_calling,
+            "base_url": self.minitoolai_api_base,
+            "model_kwargs": self.model_kwargs,
+        }
+
+    @override
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        options = self._call_options({**kwargs, **({"stop": stop} if stop else {})})
+        params = LangSmithParams(
+            ls_provider=PROVIDER, ls_model_type="chat", ls_model_name=options.model
+        )
+        if options.temperature is not None:
+            params["ls_temperature"] = options.temperature
+        if options.max_tokens is not None:
+            params["ls_max_tokens"] = options.max_tokens
+        if options.stop:
+            params["ls_stop"] = list(normalize_stop(options.stop))
+        return params
+
+    @override
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        profile = model_profile(self.model)
+        return profile and profile.copy()

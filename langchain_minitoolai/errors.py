@@ -1,7 +1,7 @@
-"""The tree of exceptions, each ours and also core's `ModelError` of its kind.
+"""Exception hierarchy; each class is also core's `ModelError` of its kind.
 
     MiniToolAIError
-    ├── InvalidInputError           refused here, before anything was sent
+    ├── InvalidInputError           rejected before anything was sent
     │   └── MissingAPIKeyError
     ├── BadRequestError             400, 413, 422
     │   └── ContextLengthError      the conversation is longer than the model reads
@@ -10,11 +10,12 @@
     ├── PermissionDeniedError       403
     ├── NotFoundError               404
     ├── RateLimitError              429
-    ├── ServiceError                5xx, or an error told inside an answer
-    │   └── InvalidResponseError    an answer that is none: a page, junk, nothing
-    │       └── GarbledStreamError  an event of the stream can't be read
+    ├── ServiceError                5xx, or an error payload in a 200
+    │   └── InvalidResponseError    no valid response: a page, junk, nothing
+    │       └── MalformedStreamError    an event that can't be parsed
+    ├── IncompleteOutputError       structured output that was cut; also an OutputParserException
     ├── APIConnectionError          no connection, or it broke
-    │   └── StreamInterruptedError  the answer ended before it was complete
+    │   └── StreamInterruptedError  the response ended before it was complete
     ├── APITimeoutError             connected, but no progress
     └── ImageError                  a picture could not be had; nothing paid for is lost
         ├── ImageRequestError       refused: the arguments, or the service said no
@@ -42,20 +43,21 @@ from langchain_core.exceptions import (
     ModelPermissionDeniedError,
     ModelRateLimitError,
     ModelTimeoutError,
+    OutputParserException,
 )
 
 MAX_MESSAGE = 300
-"""The most characters of the service's words that an error repeats."""
+"""The most characters of the service's text that an error quotes."""
 
 _BEARER = re.compile(r"(?i)\bbearer\s+[^\s\"'<>,;]+")
 
 
 def tidy(text: str, secret: str = "") -> str:
-    """Make foreign text fit to show: without secrets, printable, at most 300 characters.
+    """Sanitize foreign text for display: no secrets, printable, at most 300 characters.
 
     Args:
-        text: What the service said.
-        secret: An API key to remove wherever it stands.
+        text: What the service sent.
+        secret: An API key to remove.
     """
     if secret:
         text = text.replace(secret, "[key]")
@@ -68,7 +70,7 @@ class MiniToolAIError(ModelError):
     """The base of every error this package raises; each attribute can be read on all of them.
 
     Attributes:
-        category: A word for the kind of failure, one to a class, for programs and logs.
+        category: The kind of failure, one for each class, for programs and logs.
         status_code: The HTTP status, where the service answered.
         code: The service's own error code, where it gave one.
         request_id: The service's id of the request, for asking its support.
@@ -77,7 +79,7 @@ class MiniToolAIError(ModelError):
         maybe_sent: Whether the request may have reached the service.
         maybe_charged: Whether the service may have charged for the request.
         job: The id of the picture's job, where there is one.
-        hint: What to change or do next, where there is more to say than the message does.
+        hint: What to change or do next, beyond the message.
         usage: The tokens that the service counted for an answer that was cut, where it did.
     """
 
@@ -92,7 +94,7 @@ class MiniToolAIError(ModelError):
     _retry_safe: bool | None = None
 
     def __init_subclass__(cls, *, category: str = "", **kwargs: Any) -> None:
-        """Take the category of a class; one that names none has its parent's."""
+        """Set the category of a class, by default its parent's."""
         super().__init_subclass__(**kwargs)
         cls.category = category or cls.category
 
@@ -106,7 +108,7 @@ class MiniToolAIError(ModelError):
         retry_after: float | None = None,
         is_retryable: bool | None = None,
     ) -> None:
-        """Keep the message and the facts; `is_retryable` defaults to the class's own."""
+        """Store the message and the attributes; `is_retryable` defaults to the class's own."""
         super().__init__(message or self.default_message)
         self.status_code = status_code
         self.code = code
@@ -121,14 +123,14 @@ class MiniToolAIError(ModelError):
         return self.is_retryable if self._retry_safe is None else self._retry_safe
 
     def redact(self, secret: str) -> "MiniToolAIError":
-        """Take an API key out of everything that repeats the service's words."""
+        """Remove an API key from everything that quotes the service."""
         self.args = (tidy(str(self), secret), *self.args[1:])
         self.code = self.code and tidy(self.code, secret)
         self.request_id = self.request_id and tidy(self.request_id, secret)
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Survive pickling with every attribute."""
+        """Pickle with every attribute."""
         return (_rebuild, (type(self), self.args, self.__dict__.copy()))
 
 
@@ -142,7 +144,7 @@ def _rebuild(
 
 
 class InvalidInputError(MiniToolAIError, ModelInvalidRequestError, ValueError, category="input"):
-    """The input was refused here; nothing was sent and nothing was charged."""
+    """The input was rejected before anything was sent or charged."""
 
 
 class MissingAPIKeyError(InvalidInputError, ModelAuthenticationError, category="missing_key"):
@@ -158,7 +160,7 @@ class ContextLengthError(BadRequestError, ContextOverflowError, category="contex
 
 
 class AuthenticationError(MiniToolAIError, ModelAuthenticationError, category="authentication"):
-    """The service does not know the API key."""
+    """The service does not accept the API key."""
 
 
 class InsufficientCreditError(MiniToolAIError, ModelPermissionDeniedError, category="credit"):
@@ -170,7 +172,7 @@ class PermissionDeniedError(MiniToolAIError, ModelPermissionDeniedError, categor
 
 
 class NotFoundError(MiniToolAIError, ModelNotFoundError, category="not_found"):
-    """The service knows no such model or address."""
+    """The service has no such model or path."""
 
 
 class RateLimitError(MiniToolAIError, ModelRateLimitError, category="rate_limit"):
@@ -178,17 +180,42 @@ class RateLimitError(MiniToolAIError, ModelRateLimitError, category="rate_limit"
 
 
 class ServiceError(MiniToolAIError, ModelAPIError, category="service"):
-    """The service failed, or told of an error inside its answer."""
+    """The service failed, or reported an error in its response."""
 
     maybe_charged = True
 
 
 class InvalidResponseError(ServiceError, category="invalid_response"):
-    """The service's answer can't be read: a page, junk, or nothing at all."""
+    """The response is not valid: a page, junk, or nothing at all."""
 
 
-class GarbledStreamError(InvalidResponseError, category="garbled"):
-    """An event of the stream can't be read."""
+class MalformedStreamError(InvalidResponseError, category="malformed_stream"):
+    """An event of the stream can't be parsed."""
+
+
+class IncompleteOutputError(MiniToolAIError, OutputParserException, category="incomplete_output"):
+    """The answer was cut before the structured output in it was complete.
+
+    Attributes:
+        finish_reason: Why the answer ended, such as `"length"`.
+        llm_output: The text so far.
+    """
+
+    maybe_charged = True
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        finish_reason: str | None = None,
+        llm_output: str = "",
+        **attributes: Any,
+    ) -> None:
+        """Store the attributes; `attributes` are those of `MiniToolAIError`."""
+        super().__init__(message, **attributes)
+        self.args = (message or self.default_message,)  # without the address that core appends
+        self.finish_reason = finish_reason
+        self.llm_output = llm_output
 
 
 class APIConnectionError(MiniToolAIError, ModelConnectionError, category="connection"):
@@ -203,7 +230,7 @@ class APIConnectionError(MiniToolAIError, ModelConnectionError, category="connec
 
 
 class StreamInterruptedError(APIConnectionError, category="interrupted"):
-    """The answer ended before it was complete."""
+    """The response ended before it was complete."""
 
 
 class APITimeoutError(MiniToolAIError, ModelTimeoutError, category="no_progress"):

@@ -1,20 +1,21 @@
-"""Pieces of an answer to what LangChain hands on: chunks, or one message."""
+"""Response builder: deltas to AIMessageChunk or AIMessage, stop sequences, content blocks."""
 
+import copy
 import json
+import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
+from langchain_core.messages import content as blocks
 from langchain_core.messages.ai import UsageMetadata
-from langchain_core.messages.tool import invalid_tool_call, tool_call
+from langchain_core.messages.block_translators import register_translator
+from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from langchain_minitoolai._chat.chunk_forms import PROVIDER, call_chunk, text_chunk
-from langchain_minitoolai._chat.code_fence import JsonUnwrapper
-from langchain_minitoolai._chat.stop import StopCutter
-from langchain_minitoolai._chat.stream import AnswerReader, Piece
-from langchain_minitoolai._chat.usage import cost_of, to_usage
+from langchain_minitoolai._chat.stream import ChatStreamParser, Delta
+from langchain_minitoolai._chat.usage import estimate_cost, to_usage_metadata
 from langchain_minitoolai._tool_calling.events import (
     BrokenCall,
     CallArguments,
@@ -24,196 +25,400 @@ from langchain_minitoolai._tool_calling.events import (
     Text,
 )
 
+PROVIDER: Final = "minitoolai"
+
 CallEvent: TypeAlias = CallStart | CallArguments | CallEnd | BrokenCall
 
 
-class TextReader(Protocol):
-    """Reads calls out of text; see `_tool_reader.ToolReader`."""
+class TextParser(Protocol):
+    """Parses tool calls in text; see `_tool_calling.parser`."""
 
     def feed(self, text: str) -> list[Event]:
-        """Read a piece."""
+        """Parse some text."""
 
     def finish(self, finish_reason: str | None) -> list[Event]:
-        """Read the end."""
+        """Parse the end."""
 
 
-class DeltaReader(Protocol):
-    """Reads calls out of OpenAI's `tool_calls` deltas; see `_native_tools`."""
+class ToolCallDeltaParser(Protocol):
+    """Parses OpenAI's `tool_calls` deltas; see `_tool_calling.native`."""
 
     def feed(self, deltas: list[dict[str, Any]]) -> list[Event]:
-        """Read some deltas."""
+        """Parse some deltas."""
 
     def finish(self, finish_reason: str | None) -> list[Event]:
-        """Read the end."""
+        """Parse the end."""
 
 
-class AnswerBuilder:
-    """Builds LangChain's view of one answer, chunk by chunk or whole.
+class ResponseBuilder:
+    """Builds LangChain's messages of one response, chunk by chunk or whole.
 
-    The text passes the tool reader first and the stop cutter second, so that a stop sequence
-    never cuts inside a call.
+    The text passes the tool call parser first and the stop sequence filter second, so that a
+    stop sequence never cuts inside a call.
     """
 
     def __init__(
         self,
         model: str,
         stop: Iterable[str] = (),
-        tools: TextReader | None = None,
-        native: DeltaReader | None = None,
-        unwrap: JsonUnwrapper | None = None,
+        tools: TextParser | None = None,
+        native: ToolCallDeltaParser | None = None,
+        fence: "CodeFenceStripper | None" = None,
     ) -> None:
-        """Start before the first piece.
+        """Start before the first delta.
 
         Args:
-            model: The model asked for, in case the answer does not name its own.
-            stop: Where to cut.
-            tools: Reads calls out of the text.
-            native: Reads calls out of the answer's `tool_calls`.
-            unwrap: Takes a fence off an answer that was asked for in JSON.
+            model: The requested model, in case the response names none.
+            stop: Stop sequences.
+            tools: Parses tool calls in the text.
+            native: Parses tool calls in the response's `tool_calls`.
+            fence: Strips the code fence around requested JSON.
         """
         self._model = model
-        self._cutter = StopCutter(stop)
+        self._stop = StopSequenceFilter(stop)
+        self.http_metadata: dict[str, Any] = {}
         self._tools = tools
         self._native = native
-        self._unwrap = unwrap
-        self._names: dict[int, CallStart] = {}
+        self._fence = fence
+        self._started_calls: dict[int, CallStart] = {}
         self._calls: list[ToolCall] = []
-        self._broken: list[InvalidToolCall] = []
-        self._plain = not (stop or tools or unwrap)
+        self._invalid_calls: list[InvalidToolCall] = []
+        self._text_only = not (stop or tools or fence)
         self._started = False
-        self.http_metadata: dict[str, Any] = {}
 
-    def chunks(self, pieces: list[Piece]) -> list[ChatGenerationChunk]:
-        """Make chunks of the pieces that came; the first one names the provider."""
+    def chunks(self, deltas: list[Delta]) -> list[ChatGenerationChunk]:
+        """Build the chunks of some deltas; the first chunk names the provider."""
         chunks = []
-        for piece in pieces:
-            if self._plain and isinstance(piece, str):
-                chunks.append(text_chunk(piece))
+        for delta in deltas:
+            if self._text_only and isinstance(delta, str):
+                chunks.append(text_chunk(delta))
             else:
-                chunks += [chunk for event in self._read(piece) for chunk in self._show(event)]
+                chunks += [
+                    chunk for event in self._parse(delta) for chunk in self._to_chunks(event)
+                ]
         if chunks and not self._started:
             self._started = True
             chunks[0].message.response_metadata["model_provider"] = PROVIDER
         return chunks
 
-    def last_chunks(self, reader: AnswerReader) -> list[ChatGenerationChunk]:
-        """Make the chunks that the answer's end completes; the last one tells of the whole.
+    def final_chunks(self, parser: ChatStreamParser) -> list[ChatGenerationChunk]:
+        """Build the chunks that the end completes; the last one has the metadata and the usage.
 
         Args:
-            reader: What read the answer.
+            parser: The parser of the response.
         """
-        events = self._finish(reader.finish_reason)
-        chunks = [chunk for event in events for chunk in self._show(event)]
+        events = self._finish(parser.finish_reason)
+        chunks = [chunk for event in events for chunk in self._to_chunks(event)]
         if rest := self._flush():
             chunks.append(text_chunk(rest))
-        usage = _usage(reader)
+        usage = _usage(parser)
         message = AIMessageChunk(
             content="",
-            response_metadata=self._metadata(reader, usage),
+            response_metadata=self._metadata(parser, usage),
             usage_metadata=usage,
             chunk_position="last",
         )
         return [*chunks, ChatGenerationChunk(message=message)]
 
-    def result(self, pieces: list[Piece], reader: AnswerReader) -> ChatResult:
-        """Make one message of a whole answer.
+    def result(self, deltas: list[Delta], parser: ChatStreamParser) -> ChatResult:
+        """Build one message of a whole response.
 
         Args:
-            pieces: All of it.
-            reader: What read it.
+            deltas: All of its deltas.
+            parser: Its parser.
         """
-        events = [event for piece in _joined(pieces) for event in self._read(piece)]
-        events += self._finish(reader.finish_reason)
-        shown = "".join(self._take(event) for event in events) + self._flush()
-        usage = _usage(reader)
+        events = [event for delta in _join_text(deltas) for event in self._parse(delta)]
+        events += self._finish(parser.finish_reason)
+        text = "".join(self._consume(event) for event in events) + self._flush()
+        usage = _usage(parser)
         message = AIMessage(
-            content=shown,
+            content=text,
             tool_calls=self._calls,
-            invalid_tool_calls=self._broken,
-            response_metadata=self._metadata(reader, usage),
+            invalid_tool_calls=self._invalid_calls,
+            response_metadata=self._metadata(parser, usage),
             usage_metadata=usage,
         )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
-    def _read(self, piece: Piece) -> list[Event]:
-        if isinstance(piece, str):
-            return self._tools.feed(piece) if self._tools else [Text(piece)]
-        return self._native.feed(piece) if self._native and piece else []
+    def _parse(self, delta: Delta) -> list[Event]:
+        if isinstance(delta, str):
+            return self._tools.feed(delta) if self._tools else [Text(delta)]
+        return self._native.feed(delta) if self._native and delta else []
 
-    def _finish(self, reason: str | None) -> list[Event]:
-        readers = [reader for reader in (self._tools, self._native) if reader is not None]
-        return [event for reader in readers for event in reader.finish(reason)]
+    def _finish(self, finish_reason: str | None) -> list[Event]:
+        parsers = [parser for parser in (self._tools, self._native) if parser is not None]
+        return [event for parser in parsers for event in parser.finish(finish_reason)]
 
-    def _take(self, event: Event) -> str:
-        """Note a call, whole or broken; give the text that can be shown."""
+    def _consume(self, event: Event) -> str:
+        """Record a call, valid or not; return the text that can be shown."""
         if isinstance(event, Text):
-            text = self._unwrap.feed(event.text) if self._unwrap else event.text
-            return self._cutter.feed(text)
-        held = self._flush()
+            text = self._fence.feed(event.text) if self._fence else event.text
+            return self._stop.feed(text)
+        text = self._flush()
         if self._is_cut_off(event):
-            return held
+            return text
         if isinstance(event, CallStart):
-            self._names[event.index] = event
+            self._started_calls[event.index] = event
         elif isinstance(event, CallEnd):
-            start = self._names[event.index]
-            arguments = json.loads(event.arguments, strict=False)  # as core reads chunks
+            start = self._started_calls[event.index]
+            arguments = json.loads(event.arguments, strict=False)  # as core parses chunks
             self._calls.append(tool_call(name=start.name, args=arguments, id=start.id))
         elif isinstance(event, BrokenCall):
-            broken = invalid_tool_call(
+            invalid = invalid_tool_call(
                 name=event.name, args=event.raw, id=event.id, error=event.reason
             )
-            self._broken.append(broken)
-        return held
+            self._invalid_calls.append(invalid)
+        return text
 
     def _is_cut_off(self, event: CallEvent) -> bool:
-        """Say whether a call began after a stop sequence."""
-        return self._cutter.hit and event.index not in self._names
+        """Check whether a call began after a stop sequence."""
+        return self._stop.matched and event.index not in self._started_calls
 
     def _flush(self) -> str:
-        text = self._cutter.feed(self._unwrap.flush()) if self._unwrap else ""
-        return text + self._cutter.flush()
+        text = self._stop.feed(self._fence.flush()) if self._fence else ""
+        return text + self._stop.flush()
 
-    def _show(self, event: Event) -> list[ChatGenerationChunk]:
-        text = self._take(event)
+    def _to_chunks(self, event: Event) -> list[ChatGenerationChunk]:
+        text = self._consume(event)
         chunks = [text_chunk(text)] if text else []
         if isinstance(event, Text | CallEnd) or self._is_cut_off(event):
             return chunks
         return [*chunks, call_chunk(event)]
 
-    def _metadata(self, reader: AnswerReader, usage: UsageMetadata | None) -> dict[str, Any]:
-        info = reader.info
-        reason = reader.finish_reason or "stop"
+    def _metadata(self, parser: ChatStreamParser, usage: UsageMetadata | None) -> dict[str, Any]:
+        service = parser.metadata
+        reason = parser.finish_reason or "stop"
         if self._calls:
             reason = "tool_calls"
-        elif self._cutter.hit:
+        elif self._stop.matched:
             reason = "stop"
-        found: dict[str, Any] = {
-            "model_name": str(info.get("model") or self._model),
+        metadata: dict[str, Any] = {
+            "model_name": str(service.get("model") or self._model),
             "model_provider": PROVIDER,
             "finish_reason": reason,
-            "system_fingerprint": info.get("system_fingerprint"),
-            "service_tier": info.get("service_tier"),
-            "id": info.get("id"),
+            "system_fingerprint": service.get("system_fingerprint"),
+            "service_tier": service.get("service_tier"),
+            "id": service.get("id"),
         }
-        if reason != reader.finish_reason:
-            found["service_finish_reason"] = reader.finish_reason
+        if reason != parser.finish_reason:
+            metadata["service_finish_reason"] = parser.finish_reason
         if usage:
-            found["cost"] = cost_of(usage, found["model_name"], self._model)
-        if self._broken:
+            metadata["cost"] = estimate_cost(usage, metadata["model_name"], self._model)
+        if self._invalid_calls:
             # Merging chunks keeps neither the reason nor all of what the model wrote.
-            found["invalid_tool_calls"] = [dict(each) for each in self._broken]
-        found |= self.http_metadata
-        return {key: value for key, value in found.items() if value is not None}
+            metadata["invalid_tool_calls"] = [dict(call) for call in self._invalid_calls]
+        metadata |= self.http_metadata
+        return {key: value for key, value in metadata.items() if value is not None}
 
 
-def _usage(reader: AnswerReader) -> UsageMetadata | None:
-    return to_usage(reader.usage) if reader.usage else None
+def _usage(parser: ChatStreamParser) -> UsageMetadata | None:
+    return to_usage_metadata(parser.usage) if parser.usage else None
 
 
-def _joined(pieces: list[Piece]) -> Iterator[Piece]:
-    """Join the pieces of text that stand together."""
-    for is_text, group in groupby(pieces, lambda piece: isinstance(piece, str)):
+def _join_text(deltas: list[Delta]) -> Iterator[Delta]:
+    """Join the text deltas that follow one another."""
+    for is_text, group in groupby(deltas, lambda delta: isinstance(delta, str)):
         if is_text:
-            yield "".join(piece for piece in group if isinstance(piece, str))
+            yield "".join(delta for delta in group if isinstance(delta, str))
         else:
             yield from group
+
+
+# --- One chunk ---------------------------------------------------------------------
+
+_MESSAGE: Final = AIMessageChunk(content="")
+_CHUNK: Final = ChatGenerationChunk(message=_MESSAGE)
+
+
+def text_chunk(text: str) -> ChatGenerationChunk:
+    """Build a text chunk by copying one: half the time of both constructors."""
+    message = copy.copy(_MESSAGE)
+    fields = vars(message)
+    fields["content"] = text
+    fields["additional_kwargs"] = {}
+    fields["response_metadata"] = {}
+    fields["tool_calls"] = []
+    fields["invalid_tool_calls"] = []
+    fields["tool_call_chunks"] = []
+    chunk = copy.copy(_CHUNK)
+    fields = vars(chunk)
+    fields["message"] = message
+    fields["text"] = text
+    return chunk
+
+
+def call_chunk(event: CallStart | CallArguments | BrokenCall) -> ChatGenerationChunk:
+    """Build a chunk of a tool call that is being written."""
+    if isinstance(event, CallStart):
+        part = tool_call_chunk(name=event.name, args="", id=event.id, index=event.index)
+    elif isinstance(event, CallArguments):
+        part = tool_call_chunk(args=event.text, index=event.index)
+    elif event.started:
+        part = tool_call_chunk(args=event.seal, index=event.index)
+    else:
+        args = event.raw + event.seal
+        part = tool_call_chunk(name=event.name, args=args, id=event.id, index=event.index)
+    message = AIMessageChunk(
+        content="", tool_call_chunks=[part], response_metadata={"model_provider": PROVIDER}
+    )
+    return ChatGenerationChunk(message=message)
+
+
+# --- Filters of the text -----------------------------------------------------------
+
+
+class StopSequenceFilter:
+    """Cuts text before the first stop sequence, also across deltas: the API has no `stop`.
+
+    Attributes:
+        matched: A stop sequence was found; nothing that follows is shown.
+    """
+
+    def __init__(self, stop: Iterable[str]) -> None:
+        """Search for these sequences; the one that begins first cuts."""
+        self._stop = tuple(stop)
+        self._pending = ""
+        self.matched = False
+
+    def feed(self, text: str) -> str:
+        """Filter some text.
+
+        Returns:
+            What can be shown now; a tail that may begin a stop sequence is kept.
+        """
+        if self.matched:
+            return ""
+        if not self._stop:
+            return text
+        text = self._pending + text
+        keep = max(_overlap(text, stop) for stop in self._stop)
+        return self._cut(text, len(text) - keep)
+
+    def flush(self) -> str:
+        """Return what was kept: no more text follows, or something that is no text."""
+        return self._cut(self._pending, len(self._pending))
+
+    def _cut(self, text: str, end: int) -> str:
+        """Cut before a sequence that begins by `end`; keep the text from there on."""
+        found = [start for stop in self._stop if (start := text.find(stop)) >= 0]
+        if found and min(found) <= end:
+            self.matched, self._pending = True, ""
+            return text[: min(found)]
+        self._pending = text[end:]
+        return text[:end]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Count the characters at the end of the text that begin the stop sequence."""
+    for length in range(min(len(stop) - 1, len(text)), 0, -1):
+        if text.endswith(stop[:length]):
+            return length
+    return 0
+
+
+class CodeFenceStripper:
+    """Strips the Markdown fence that some models put around JSON; other text is unchanged."""
+
+    _OPENING = re.compile(r"\s*```(?:json|JSON)?[ \t]*\r?\n")
+    _PARTIAL_OPENING = re.compile(r"\s*(?:`{0,2}|```(?:j|js|jso|json|J|JS|JSO|JSON)?[ \t]*\r?)")
+    _CLOSING = re.compile(r"\s*```\s*\Z")
+
+    def __init__(self) -> None:
+        """Start before the first character."""
+        self._pending = ""
+        self._at_start = True
+        self._fenced = False
+
+    def feed(self, text: str) -> str:
+        """Return what of the text is surely no fence."""
+        text, self._pending = self._pending + text, ""
+        if self._at_start:
+            if self._PARTIAL_OPENING.fullmatch(text):
+                self._pending = text
+                return ""
+            self._at_start = False
+            if opening := self._OPENING.match(text):
+                self._fenced = True
+                text = text[opening.end() :]
+        if not self._fenced:
+            return text
+        end = _closing_fence_start(text)
+        self._pending = text[end:]
+        return text[:end]
+
+    def flush(self) -> str:
+        """Return what was kept and is no fence: the text ends here."""
+        pending, self._pending = self._pending, ""
+        if self._fenced and self._CLOSING.fullmatch(pending):
+            return ""
+        return pending
+
+
+def _closing_fence_start(text: str) -> int:
+    """Find where a closing fence may begin at the end of the text."""
+    end = len(text.rstrip())
+    ticks = min(end - len(text[:end].rstrip("`")), 3)
+    return len(text[: end - ticks].rstrip())
+
+
+# --- Standard content blocks -------------------------------------------------------
+
+
+def register_content_blocks() -> None:
+    """Register the translator of messages whose `model_provider` is ours with core."""
+    register_translator(PROVIDER, to_content_blocks, chunk_to_content_blocks)
+
+
+def to_content_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
+    """Translate a whole message: its text, tool calls and invalid tool calls.
+
+    Raises:
+        NotImplementedError: If the content is no text; core then translates it as it can.
+    """
+    found = _text_blocks(message)
+    for call in message.tool_calls:
+        found.append(
+            blocks.ToolCall(type="tool_call", id=call["id"], name=call["name"], args=call["args"])
+        )
+    for invalid in message.invalid_tool_calls:
+        found.append(
+            blocks.InvalidToolCall(
+                type="invalid_tool_call",
+                id=invalid["id"],
+                name=invalid["name"],
+                args=invalid["args"],
+                error=invalid["error"],
+            )
+        )
+    return found
+
+
+def chunk_to_content_blocks(chunk: AIMessageChunk) -> list[blocks.ContentBlock]:
+    """Translate a chunk; its calls are partial until the last chunk.
+
+    The parts of a call share an index of their own kind: a bare number would be taken for the
+    text block of that number.
+
+    Raises:
+        NotImplementedError: As `to_content_blocks`.
+    """
+    if chunk.chunk_position == "last":
+        return to_content_blocks(chunk)
+    found = _text_blocks(chunk)
+    for part in chunk.tool_call_chunks:
+        block: dict[str, Any] = {
+            "type": "tool_call_chunk",
+            "id": part["id"],
+            "name": part["name"],
+            "args": part["args"],
+        }
+        if part["index"] is not None:
+            block["index"] = f"lc_tc_{part['index']}"
+        found.append(block)  # type: ignore[arg-type]
+    return found
+
+
+def _text_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
+    if not isinstance(message.content, str):
+        raise NotImplementedError
+    return [blocks.TextContentBlock(type="text", text=message.content)] if message.content else []

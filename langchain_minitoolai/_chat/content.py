@@ -1,8 +1,8 @@
-"""Content blocks to the two parts the service takes: `text` and `image_url`.
+"""Content blocks: any provider's to the API's two parts, `text` and `image_url`.
 
-Pictures come in the forms LangChain users hold: OpenAI's `image_url` (text or object),
-LangChain's own `image` blocks (`url` or `base64`, also in their older form), and
-Anthropic's `source`. An address is passed on, never fetched.
+Images come in OpenAI's form (`image_url`, a string or an object), LangChain's own (`image`
+blocks with `url` or `base64`, also in their older form), and Anthropic's (`source`). A URL is
+passed on, never fetched.
 """
 
 import binascii
@@ -16,13 +16,13 @@ from langchain_minitoolai.errors import InvalidInputError
 Part: TypeAlias = dict[str, Any]
 Block: TypeAlias = str | Mapping[str, Any]
 
-MAX_IMAGE: Final = 20 * 1024 * 1024
-"""The most bytes of a picture inside a prompt; OpenAI's limit for these models."""
+MAX_IMAGE_BYTES: Final = 20 * 1024 * 1024
+"""OpenAI's limit for an image in a prompt of these models."""
 
 _TEXT_TYPES: Final = ("text", "input_text", "output_text")
 _IMAGE_TYPES: Final = ("image_url", "image", "input_image")
-# Blocks that tell of a turn's inner life or of calls; these are not content for the service.
-SILENT_TYPES: Final = (
+# Reasoning is the model's own, and calls are written from the message's fields.
+NON_CONTENT_TYPES: Final = (
     "thinking",
     "redacted_thinking",
     "reasoning",
@@ -39,22 +39,22 @@ SILENT_TYPES: Final = (
     "non_standard",
 )
 _DATA_URL: Final = re.compile(r"data:([^;,]*)(;base64)?,", re.IGNORECASE)
-_SHOWN: Final = 60
+_MAX_URL_SHOWN: Final = 60
 
 
 def to_parts(content: str | list[Any], field: str) -> list[Part]:
-    """Make the service's parts of a message's content.
+    """Convert the content of a message to the API's parts.
 
     Args:
         content: Text, or blocks in any of the forms above.
-        field: How to name the content in an error, as `messages[2].content`.
+        field: The name of the content in errors, such as `messages[2].content`.
 
     Returns:
         `{"type": "text", "text": …}` and `{"type": "image_url", "image_url": {"url": …,
-        "detail": …}}`, in order; nothing for blocks that hold no content.
+        "detail": …}}`, in order; none for blocks that are not content.
 
     Raises:
-        InvalidInputError: If a block is of another kind, or a picture can't be sent.
+        InvalidInputError: If a block is of another kind, or an image can't be sent.
     """
     blocks = [content] if isinstance(content, str) else content
     return [
@@ -65,28 +65,29 @@ def to_parts(content: str | list[Any], field: str) -> list[Part]:
 
 
 def block_parts(block: Block, field: str) -> list[Part]:
-    """Make the service's parts of one block, as `to_parts` does; `field` names the block."""
+    """Convert one block as `to_parts` does; `field` names the block."""
     return list(_to_parts(block, field))
 
 
 def to_content(parts: list[Part]) -> str | list[Part]:
-    """Give a plain text where the parts are nothing else, since that is shortest."""
+    """Join parts that are text alone to a string, the shortest form."""
     if all(part["type"] == "text" for part in parts):
         return "".join(part["text"] for part in parts)
     return parts
 
 
-def is_picture(block: Mapping[str, Any]) -> bool:
-    """Say whether a block holds a picture, in any of the forms."""
+def is_image(block: Mapping[str, Any]) -> bool:
+    """Check whether a block is an image, in any of the forms."""
     kind = block.get("type")
     media = kind in ("media", "file") and str(block.get("mime_type", "")).startswith("image/")
     return media or kind in _IMAGE_TYPES
 
 
-def map_text(parts: list[Part], change: Callable[[str], str]) -> list[Part]:
-    """Change the text of the text parts, and nothing else."""
+def map_text(parts: list[Part], function: Callable[[str], str]) -> list[Part]:
+    """Apply a function to the text of the text parts."""
     return [
-        {**part, "text": change(part["text"])} if part["type"] == "text" else part for part in parts
+        {**part, "text": function(part["text"])} if part["type"] == "text" else part
+        for part in parts
     ]
 
 
@@ -99,18 +100,18 @@ def _to_parts(block: Block, field: str) -> Iterator[Part]:
         yield {"type": "text", "text": str(block.get("text") or "")}
     elif kind == "refusal":
         yield {"type": "text", "text": str(block.get("refusal") or "")}
-    elif is_picture(block):
-        url, detail = _address(block, field)
-        yield {"type": "image_url", "image_url": _checked(url, detail, field)}
-    elif kind not in SILENT_TYPES:
+    elif is_image(block):
+        url, detail = _image_source(block, field)
+        yield {"type": "image_url", "image_url": _image_url(url, detail, field)}
+    elif kind not in NON_CONTENT_TYPES:
         raise InvalidInputError(
-            f"{field} is a block of type {kind!r}; allowed: text and pictures "
+            f"{field} is a block of type {kind!r}; allowed: text and images "
             "(image_url, image), since the service takes nothing else"
         )
 
 
-def _address(block: Mapping[str, Any], field: str) -> tuple[Any, Any]:
-    """Find a picture's address, making a data URL of bytes in base64, and its detail."""
+def _image_source(block: Mapping[str, Any], field: str) -> tuple[Any, Any]:
+    """Find the URL of an image, a data URL where it comes in base64, and its detail."""
     extras = block.get("extras")  # where LangChain's own blocks keep what other forms have
     detail = block.get("detail", extras.get("detail") if isinstance(extras, Mapping) else None)
     inner = block.get("image_url")
@@ -123,29 +124,29 @@ def _address(block: Mapping[str, Any], field: str) -> tuple[Any, Any]:
     if holder.get("url") is not None:
         return holder["url"], detail
     data = holder.get("base64", holder.get("data"))
-    kind = holder.get("mime_type") or holder.get("media_type")
+    mime_type = holder.get("mime_type") or holder.get("media_type")
     if not isinstance(data, str) or not data:
         raise InvalidInputError(
-            f"{field} is a picture without an address or base64 data; allowed: image_url, url, "
+            f"{field} is an image without a URL or base64 data; allowed: image_url, url, "
             "base64 with mime_type, or source"
         )
-    if not kind:
+    if not mime_type:
         raise InvalidInputError(
-            f"{field} is a picture in base64 without its mime_type; allowed: "
+            f"{field} is an image in base64 without its mime_type; allowed: "
             + ", ".join(contract.INPUT_IMAGE_TYPES)
         )
-    return f"data:{kind};base64,{data}", detail
+    return f"data:{mime_type};base64,{data}", detail
 
 
-def _checked(url: Any, detail: Any, field: str) -> dict[str, str]:
+def _image_url(url: Any, detail: Any, field: str) -> dict[str, str]:
     if not isinstance(url, str):
-        raise InvalidInputError(f"{field}: the picture's address is {url!r}; allowed: text")
+        raise InvalidInputError(f"{field}: the image's URL is {url!r}; allowed: text")
     scheme = url.partition(":")[0].strip().lower()
     if scheme == "data":
-        url = _checked_data(url, field)
+        url = _data_url(url, field)
     elif scheme not in ("https", "http") or "://" not in url:
         raise InvalidInputError(
-            f"{field}: the picture's address is {_short(url)!r}; allowed: https:, http:, or "
+            f"{field}: the image's URL is {_shorten(url)!r}; allowed: https:, http:, or "
             "data:image/…;base64,… (files are not read from here)"
         )
     if detail is None:
@@ -156,28 +157,28 @@ def _checked(url: Any, detail: Any, field: str) -> dict[str, str]:
     return {"url": url, "detail": detail}
 
 
-def _checked_data(url: str, field: str) -> str:
+def _data_url(url: str, field: str) -> str:
     head = _DATA_URL.match(url)
-    kind = head[1].lower().replace("image/jpg", "image/jpeg") if head else ""
-    if not head or not head[2] or kind not in contract.INPUT_IMAGE_TYPES:
+    mime_type = head[1].lower().replace("image/jpg", "image/jpeg") if head else ""
+    if not head or not head[2] or mime_type not in contract.INPUT_IMAGE_TYPES:
         allowed = ", ".join(contract.INPUT_IMAGE_TYPES)
         raise InvalidInputError(
-            f"{field}: the picture is {_short(url)!r}; allowed: base64 data of type {allowed}"
+            f"{field}: the image is {_shorten(url)!r}; allowed: base64 data of type {allowed}"
         )
     data = "".join(url[head.end() :].split())
     size = len(data) * 3 // 4
-    if size > MAX_IMAGE:
+    if size > MAX_IMAGE_BYTES:
         raise InvalidInputError(
-            f"{field}: the picture has {size:,} bytes; allowed: at most {MAX_IMAGE:,}"
+            f"{field}: the image has {size:,} bytes; allowed: at most {MAX_IMAGE_BYTES:,}"
         )
     try:
-        whole = binascii.a2b_base64(data, strict_mode=True)
+        decoded = binascii.a2b_base64(data, strict_mode=True)
     except ValueError:
-        whole = b""
-    if not whole:
-        raise InvalidInputError(f"{field}: the picture's data is empty or no base64")
-    return f"data:{kind};base64,{data}"
+        decoded = b""
+    if not decoded:
+        raise InvalidInputError(f"{field}: the image's data is empty or no base64")
+    return f"data:{mime_type};base64,{data}"
 
 
-def _short(url: str) -> str:
-    return url if len(url) <= _SHOWN else url[:_SHOWN] + "…"
+def _shorten(url: str) -> str:
+    return url if len(url) <= _MAX_URL_SHOWN else url[:_MAX_URL_SHOWN] + "…"

@@ -1,8 +1,8 @@
-"""LangChain messages to the three roles the service documents.
+"""Messages: LangChain's to the API's roles, documented or native.
 
-What has no role there is told in the tool prompt's forms: calls in the assistant's own text,
-results in a user message. Text that others wrote is neutralised, so that it can't pass for
-either.
+What has no documented role is written in the forms of the tool prompt: calls in the
+assistant's own text, results in a user message. Text of others is sanitized, so that it
+can't pass for either.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,11 +19,12 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
+from pydantic_core import to_json
 
 from langchain_minitoolai._chat.content import (
     Part,
     block_parts,
-    is_picture,
+    is_image,
     map_text,
     to_content,
     to_parts,
@@ -33,7 +34,9 @@ from langchain_minitoolai._tool_calling.history import (
     block_results,
     call_names,
     calls_of,
+    result_text,
     results_content,
+    words_of,
 )
 from langchain_minitoolai._tool_calling.prompt import neutralise
 from langchain_minitoolai.errors import InvalidInputError
@@ -46,15 +49,17 @@ _ROLES: Final = {
     "assistant": "assistant",
     "ai": "assistant",
 }
-_RESULT: Final = "tool_result"
+_TOOL_RESULT: Final = "tool_result"
 
 
-def to_wire(messages: Sequence[BaseMessage], rules: str = "") -> list[dict[str, Any]]:
-    """Make the `messages` field of a request.
+def to_api_messages(
+    messages: Sequence[BaseMessage], instructions: str = ""
+) -> list[dict[str, Any]]:
+    """Build the `messages` field of a request.
 
     Args:
         messages: The conversation, in any provider's form.
-        rules: What the first developer message says about tools or the answer's form.
+        instructions: What the first developer message says about tools or a schema.
 
     Returns:
         `{"role", "content"}`, the role one of `developer`, `user`, `assistant`.
@@ -62,25 +67,54 @@ def to_wire(messages: Sequence[BaseMessage], rules: str = "") -> list[dict[str, 
     Raises:
         InvalidInputError: If there is no message, or one that can't be sent.
     """
+    _require_messages(messages)
+    names = call_names(messages)
+    has_tools = instructions or any(map(_mentions_tools, messages))
+    sanitize = neutralise if has_tools else _unchanged
+    api_messages: list[dict[str, Any]] = []
+    for are_results, group in groupby(enumerate(messages), lambda pair: _is_result(pair[1])):
+        if are_results:
+            api_messages.append(_results(list(group), names))
+        else:
+            api_messages += [
+                _api_message(message, _field(index), sanitize, names) for index, message in group
+            ]
+    return _prepend_instructions(api_messages, instructions) if instructions else api_messages
+
+
+def _require_messages(messages: Sequence[BaseMessage]) -> None:
     if not messages:
         raise InvalidInputError("messages is empty; allowed: one message or more")
-    names = call_names(messages)
-    guard = neutralise if rules or any(map(_tells_of_tools, messages)) else _as_it_is
-    wire: list[dict[str, Any]] = []
-    for results, group in groupby(enumerate(messages), lambda pair: is_result(pair[1])):
-        if results:
-            wire.append(_results(list(group), names))
-        else:
-            wire += [_one(message, _field(index), guard, names) for index, message in group]
-    return _with_rules(wire, rules) if rules else wire
 
 
-def role_of(message: BaseMessage, field: str) -> str:
-    """Name the service's role for a message.
+def _field(index: int | str) -> str:
+    return f"messages[{index}].content"
 
-    Raises:
-        InvalidInputError: If it has none.
-    """
+
+def _unchanged(text: str) -> str:
+    return text
+
+
+def _mentions_tools(message: BaseMessage) -> bool:
+    blocks = message.content if isinstance(message.content, list) else ()
+    calls = isinstance(message, AIMessage) and bool(calls_of(message))
+    return _is_result(message) or calls or any(map(_is_result_block, blocks))
+
+
+def _api_message(
+    message: BaseMessage, field: str, sanitize: Callable[[str], str], names: Mapping[str, str]
+) -> dict[str, Any]:
+    role = _role(message, field)
+    if role == "user":
+        parts = _user_parts(message.content, field, sanitize, names)
+        return {"role": role, "content": to_content(parts)}
+    if isinstance(message, AIMessage) and (sanitize is neutralise or not _is_text(message)):
+        return {"role": role, "content": assistant_text(message)}
+    text = _text_only(to_content(to_parts(message.content, field)), role, field)
+    return {"role": role, "content": text if role == "developer" else sanitize(text)}
+
+
+def _role(message: BaseMessage, field: str) -> str:
     if isinstance(message, SystemMessage):
         return "developer"
     if isinstance(message, HumanMessage):
@@ -93,68 +127,44 @@ def role_of(message: BaseMessage, field: str) -> str:
     return _ROLES[role]
 
 
-def is_result(message: BaseMessage) -> bool:
-    """Say whether a message holds a tool's result."""
-    return isinstance(message, ToolMessage | FunctionMessage)
-
-
-def is_result_block(block: Any) -> bool:
-    """Say whether a block holds a tool's result, in Anthropic's form."""
-    return isinstance(block, Mapping) and block.get("type") == _RESULT
-
-
-def picture(field: str, block: Mapping[str, Any]) -> Part | None:
-    """Make the part of a block that holds a picture; `None` says that it holds none."""
-    return block_parts(block, field)[0] if is_picture(block) else None
-
-
-def _field(index: int | str) -> str:
-    return f"messages[{index}].content"
-
-
-def _as_it_is(text: str) -> str:
-    return text
-
-
-def _tells_of_tools(message: BaseMessage) -> bool:
-    blocks = message.content if isinstance(message.content, list) else ()
-    calls = isinstance(message, AIMessage) and bool(calls_of(message))
-    return is_result(message) or calls or any(map(is_result_block, blocks))
-
-
-def _one(
-    message: BaseMessage, field: str, guard: Callable[[str], str], names: Mapping[str, str]
-) -> dict[str, Any]:
-    role = role_of(message, field)
-    if role == "user":
-        parts = _user_parts(message.content, field, guard, names)
-        return {"role": role, "content": to_content(parts)}
-    if isinstance(message, AIMessage) and (guard is neutralise or not _is_text(message)):
-        return {"role": role, "content": assistant_text(message)}
-    text = to_content(to_parts(message.content, field))
-    if not isinstance(text, str):
-        raise InvalidInputError(f"{field} holds a picture; allowed for the role {role}: text")
-    return {"role": role, "content": text if role == "developer" else guard(text)}
+def _text_only(content: str | list[Part], role: str, field: str) -> str:
+    if not isinstance(content, str):
+        raise InvalidInputError(f"{field} holds an image; allowed for the role {role}: text")
+    return content
 
 
 def _is_text(message: BaseMessage) -> bool:
     return isinstance(message.content, str)
 
 
+def _is_result(message: BaseMessage) -> bool:
+    return isinstance(message, ToolMessage | FunctionMessage)
+
+
+def _is_result_block(block: Any) -> bool:
+    """Check for a tool's result in Anthropic's form."""
+    return isinstance(block, Mapping) and block.get("type") == _TOOL_RESULT
+
+
+def _image_part(field: str, block: Mapping[str, Any]) -> Part | None:
+    """Convert a block to an `image_url` part; `None` if it is no image."""
+    return block_parts(block, field)[0] if is_image(block) else None
+
+
 def _user_parts(
-    content: str | list[Any], field: str, guard: Callable[[str], str], names: Mapping[str, str]
+    content: str | list[Any], field: str, sanitize: Callable[[str], str], names: Mapping[str, str]
 ) -> list[Part]:
     if isinstance(content, str):
-        return [{"type": "text", "text": guard(content)}]
+        return [{"type": "text", "text": sanitize(content)}]
     parts: list[Part] = []
-    for results, group in groupby(enumerate(content), lambda pair: is_result_block(pair[1])):
-        if results:
+    for are_results, group in groupby(enumerate(content), lambda pair: _is_result_block(pair[1])):
+        if are_results:
             blocks = [block for _, block in group]
-            text, pictures = block_results(blocks, names, partial(picture, field))
-            parts += [{"type": "text", "text": text}, *pictures]
+            text, images = block_results(blocks, names, partial(_image_part, field))
+            parts += [{"type": "text", "text": text}, *images]
         else:
             for index, block in group:
-                parts += map_text(block_parts(block, f"{field}[{index}]"), guard)
+                parts += map_text(block_parts(block, f"{field}[{index}]"), sanitize)
     return parts
 
 
@@ -162,8 +172,8 @@ def _results(group: Sequence[tuple[int, BaseMessage]], names: Mapping[str, str])
     results = [_as_tool_message(message) for _, message in group]
     first, last = group[0][0], group[-1][0]
     field = _field(first if first == last else f"{first}:{last + 1}")
-    text, pictures = results_content(results, names, partial(picture, field))
-    return {"role": "user", "content": to_content([{"type": "text", "text": text}, *pictures])}
+    text, images = results_content(results, names, partial(_image_part, field))
+    return {"role": "user", "content": to_content([{"type": "text", "text": text}, *images])}
 
 
 def _as_tool_message(message: BaseMessage) -> ToolMessage:
@@ -172,8 +182,85 @@ def _as_tool_message(message: BaseMessage) -> ToolMessage:
     return ToolMessage(content=message.content, name=message.name, tool_call_id="")
 
 
-def _with_rules(wire: list[dict[str, Any]], rules: str) -> list[dict[str, Any]]:
-    if wire[0]["role"] == "developer":
-        first = {**wire[0], "content": f"{wire[0]['content']}\n\n{rules}".lstrip()}
-        return [first, *wire[1:]]
-    return [{"role": "developer", "content": rules}, *wire]
+def _prepend_instructions(
+    api_messages: list[dict[str, Any]], instructions: str
+) -> list[dict[str, Any]]:
+    if api_messages[0]["role"] == "developer":
+        text = f"{api_messages[0]['content']}\n\n{instructions}".lstrip()
+        return [{**api_messages[0], "content": text}, *api_messages[1:]]
+    return [{"role": "developer", "content": instructions}, *api_messages]
+
+
+# --- OpenAI's roles and calls, for `tool_calling="native"` --------------------------
+
+
+def to_native_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+    """Build the `messages` field of a request in OpenAI's form.
+
+    Args:
+        messages: The conversation, in any provider's form.
+
+    Returns:
+        Roles `developer`, `user`, `assistant` (with `tool_calls`) and `tool`. The images of
+        results, named `[image 1]` and so on there, follow the results in a `user` message,
+        since role `tool` takes text alone.
+
+    Raises:
+        InvalidInputError: If there is no message, or one that can't be sent.
+    """
+    _require_messages(messages)
+    api_messages: list[dict[str, Any]] = []
+    images: list[Part] = []
+    for index, message in enumerate(messages):
+        if images and not _is_result(message):
+            api_messages.append({"role": "user", "content": images})
+            images = []
+        api_messages += _native_messages(message, _field(index), images)
+    return [*api_messages, {"role": "user", "content": images}] if images else api_messages
+
+
+def _native_messages(message: BaseMessage, field: str, images: list[Part]) -> list[dict[str, Any]]:
+    """Convert one message; the images of a result are appended to `images`."""
+    if _is_result(message):
+        call_id = message.tool_call_id if isinstance(message, ToolMessage) else ""
+        return [_native_result(call_id, message.content, field, images)]
+    if isinstance(message, AIMessage):
+        return [_native_assistant(message)]
+    shown: list[Part] = []
+    blocks = [message.content] if isinstance(message.content, str) else message.content
+    results = [
+        _native_result(
+            str(block.get("tool_use_id") or ""), block.get("content") or "", field, shown
+        )
+        for block in blocks
+        if isinstance(block, dict) and _is_result_block(block)
+    ]
+    parts = [
+        part
+        for index, block in enumerate(blocks)
+        if not _is_result_block(block)
+        for part in block_parts(block, f"{field}[{index}]")
+    ]
+    role, content = _role(message, field), to_content([*shown, *parts])
+    if role != "user":
+        content = _text_only(content, role, field)
+    return [*results, {"role": role, "content": content}] if content or not results else results
+
+
+def _native_result(call_id: str, content: Any, field: str, images: list[Part]) -> dict[str, Any]:
+    text = result_text(content, images, partial(_image_part, field))
+    return {"role": "tool", "tool_call_id": call_id, "content": text}
+
+
+def _native_assistant(message: AIMessage) -> dict[str, Any]:
+    text = words_of(message)
+    calls = [
+        {
+            "id": call["id"] or "",
+            "type": "function",
+            "function": {"name": call["name"], "arguments": to_json(call["args"]).decode()},
+        }
+        for call in calls_of(message)
+    ]
+    native: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None}
+    return {**native, "tool_calls": calls} if calls else native

@@ -1,4 +1,4 @@
-"""The parameters of a chat call: checked, and brought to one form."""
+"""Call options: validation and normalization of chat parameters."""
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,25 +19,26 @@ _ALIASES: Final = {
     "max_completion_tokens": "max_tokens",
     "stop_sequences": "stop",
 }
-_PASSED: Final = ("stream", "stream_usage")  # core's own; every answer streams, with its usage
+IGNORED_KWARGS: Final = ("stream", "stream_usage")
+"""Core's own: every response streams, with its usage."""
 
-UNDESCRIBED: Final = (ValueError, TypeError, NameError, PydanticUserError)
-"""What core and pydantic raise where they find no schema."""
-_MODELS_OWN: Final = ("timeout", "total_timeout", "max_retries")
+SCHEMA_ERRORS: Final = (ValueError, TypeError, NameError, PydanticUserError)
+"""What core and pydantic raise where they derive no schema."""
+CONSTRUCTOR_ONLY: Final = ("timeout", "total_timeout", "max_retries")
 
 _warned: set[str] = set()
 
 
 def warn_once(message: str) -> None:
-    """Warn, unless the same was said before in this process."""
+    """Warn, unless the process has already given this warning."""
     if message not in _warned:
         _warned.add(message)
         warnings.warn(message, stacklevel=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Parameters:
-    """The parameters of one call; the constructor's, with the call's own on top.
+class CallOptions:
+    """The options of one call: the constructor's, overridden by the call's own.
 
     Raises:
         InvalidInputError: If one is out of its range.
@@ -56,18 +57,18 @@ class Parameters:
     response_format: Any = None
 
     def __post_init__(self) -> None:
-        """Check what the fields' types don't say."""
-        check_model(self.model)
-        check_temperature(self.temperature)
-        check_max_tokens(self.max_tokens)
+        """Check what the types of the fields do not."""
+        validate_model(self.model)
+        validate_temperature(self.temperature)
+        validate_max_tokens(self.max_tokens)
         if self.tool_calling not in get_args(ToolCalling):
             allowed = ", ".join(get_args(ToolCalling))
             raise InvalidInputError(f"tool_calling is {self.tool_calling!r}; allowed: {allowed}")
         if not isinstance(self.model_kwargs, Mapping):
             raise InvalidInputError(f"model_kwargs is {self.model_kwargs!r}; allowed: a dict")
 
-    def replace(self, changes: Mapping[str, Any]) -> "Parameters":
-        """Put a call's own parameters on top.
+    def replace(self, changes: Mapping[str, Any]) -> "CallOptions":
+        """Override these options with a call's own.
 
         Raises:
             InvalidInputError: If one is unknown or out of its range.
@@ -77,19 +78,19 @@ class Parameters:
             name = _ALIASES.get(name, name)  # noqa: PLW2901 - the same parameter
             if name in known:
                 known[name] = value
-            elif name in _MODELS_OWN:
+            elif name in CONSTRUCTOR_ONLY:
                 raise InvalidInputError(f"{name} belongs to the model: ChatMiniToolAI({name}=…)")
-            elif name not in _PASSED:
+            elif name not in IGNORED_KWARGS:
                 allowed = ", ".join(known)
                 raise InvalidInputError(
                     f"{name} is no parameter of a call; allowed: {allowed}. "
                     "What the service does not document goes into model_kwargs"
                 )
-        return Parameters(**known)
+        return CallOptions(**known)
 
 
-def check_model(model: Any) -> str:
-    """Check a model's name; an unknown one gets one warning, since a new one may exist."""
+def validate_model(model: Any) -> str:
+    """Check a model name; an unknown one gets one warning, since a new one may exist."""
     if not isinstance(model, str) or not model.strip():
         allowed = ", ".join(contract.CHAT_MODELS)
         raise InvalidInputError(f"model is {model!r}; allowed: {allowed}")
@@ -102,7 +103,7 @@ def check_model(model: Any) -> str:
     return model
 
 
-def check_temperature(temperature: Any) -> float | None:
+def validate_temperature(temperature: Any) -> float | None:
     """Check a temperature against the documented range."""
     low, high, _ = contract.TEMPERATURE
     if temperature is None:
@@ -113,7 +114,7 @@ def check_temperature(temperature: Any) -> float | None:
     return temperature  # type: ignore[no-any-return]
 
 
-def check_max_tokens(max_tokens: Any) -> int | None:
+def validate_max_tokens(max_tokens: Any) -> int | None:
     """Check the upper bound of an answer."""
     if max_tokens is None:
         return None
@@ -122,8 +123,8 @@ def check_max_tokens(max_tokens: Any) -> int | None:
     return max_tokens
 
 
-def stop_sequences(stop: Any) -> tuple[str, ...]:
-    """Check stop sequences, one or several."""
+def normalize_stop(stop: Any) -> tuple[str, ...]:
+    """Convert stop sequences, one or several, to a tuple."""
     if not isinstance(stop or (), Iterable):
         raise InvalidInputError(f"stop is {stop!r}; allowed: text, or a list of texts")
     sequences = (stop,) if isinstance(stop, str) else tuple(stop or ())
@@ -133,7 +134,7 @@ def stop_sequences(stop: Any) -> tuple[str, ...]:
     return sequences
 
 
-def openai_tools(tools: Iterable[Any], *, strict: bool | None = None) -> list[dict[str, Any]]:
+def to_openai_tools(tools: Iterable[Any], *, strict: bool | None = None) -> list[dict[str, Any]]:
     """Convert tools of any form to OpenAI's.
 
     Raises:
@@ -142,32 +143,32 @@ def openai_tools(tools: Iterable[Any], *, strict: bool | None = None) -> list[di
     if isinstance(tools, str | Mapping) or not isinstance(tools or (), Iterable):
         raise InvalidInputError(f"tools is {tools!r}; allowed: a list of tools")
     return [
-        _openai_tool(tool, f"tools[{index}]", strict=strict)
+        _to_openai_tool(tool, f"tools[{index}]", strict=strict)
         for index, tool in enumerate(tools or ())
     ]
 
 
-def _openai_tool(tool: Any, field: str, *, strict: bool | None) -> dict[str, Any]:
+def _to_openai_tool(tool: Any, field: str, *, strict: bool | None) -> dict[str, Any]:
     kind = tool.get("type") if isinstance(tool, Mapping) else None
     builtin = kind not in (None, "function", "object") and "input_schema" not in tool
     try:
-        made = {} if builtin else convert_to_openai_tool(tool, strict=strict)
-    except UNDESCRIBED as error:
+        converted = {} if builtin else convert_to_openai_tool(tool, strict=strict)
+    except SCHEMA_ERRORS as error:
         raise InvalidInputError(f"{field} can't be described: {error}") from None
-    function = made.get("function")
+    function = converted.get("function")
     if not isinstance(function, Mapping) or not function.get("name"):
         raise InvalidInputError(
-            f"{field} is of type {made.get('type', kind)!r} and describes no function; allowed: "
-            "functions with a name, since the service has no tools of its own"
+            f"{field} is of type {converted.get('type', kind)!r} and describes no function; "
+            "allowed: functions with a name, since the service has no tools of its own"
         )
-    return made
+    return converted
 
 
-def chosen(tool_choice: Any, tools: Sequence[OpenAITool]) -> str:
-    """Bring a tool choice to one form: `"auto"`, `"required"`, `"none"` or a bound name.
+def normalize_tool_choice(tool_choice: Any, tools: Sequence[OpenAITool]) -> str:
+    """Convert a tool choice to `"auto"`, `"required"`, `"none"` or a bound name.
 
     Raises:
-        InvalidInputError: If it names no bound tool, or is of no known form.
+        InvalidInputError: If it names no bound tool, or its form is unknown.
     """
     choice = tool_choice
     if isinstance(choice, Mapping):
@@ -188,30 +189,30 @@ def chosen(tool_choice: Any, tools: Sequence[OpenAITool]) -> str:
     return choice
 
 
-def response_format(wanted: Any) -> dict[str, Any] | None:
-    """Bring a response format to OpenAI's form; `None` is free text.
+def normalize_response_format(response_format: Any) -> dict[str, Any] | None:
+    """Convert a response format to OpenAI's form; `None` is free text.
 
     Raises:
-        InvalidInputError: If it is of no known form.
+        InvalidInputError: If its form is unknown.
     """
-    if wanted is None:
+    if response_format is None:
         return None
-    kind = wanted.get("type") if isinstance(wanted, Mapping) else None
+    kind = response_format.get("type") if isinstance(response_format, Mapping) else None
     if kind == "text":
         return None
-    if kind == "json_object" or (kind == "json_schema" and _holds_schema(wanted)):
-        return dict(wanted)
+    if kind == "json_object" or (kind == "json_schema" and _has_schema(response_format)):
+        return dict(response_format)
     try:
-        schema = convert_to_json_schema(wanted)
-    except UNDESCRIBED as error:
+        schema = convert_to_json_schema(response_format)
+    except SCHEMA_ERRORS as error:
         raise InvalidInputError(
-            f"response_format is {wanted!r}; allowed: a schema, or OpenAI's json_schema, "
+            f"response_format is {response_format!r}; allowed: a schema, or OpenAI's json_schema, "
             f"json_object or text ({error})"
         ) from None
     name = schema.get("title", "response")
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}
 
 
-def _holds_schema(wanted: Mapping[str, Any]) -> bool:
-    inner = wanted.get("json_schema")
+def _has_schema(response_format: Mapping[str, Any]) -> bool:
+    inner = response_format.get("json_schema")
     return isinstance(inner, Mapping) and isinstance(inner.get("schema", {}), Mapping)

@@ -1,23 +1,25 @@
-"""One chat call, decided: the body to send, and what builds the answer from what comes."""
+"""Chat request: the body to send, and the builder of the response; native tool detection."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatResult
 
 from langchain_minitoolai import contract
-from langchain_minitoolai._chat.chunks import AnswerBuilder
-from langchain_minitoolai._chat.code_fence import JsonUnwrapper
-from langchain_minitoolai._chat.messages import to_wire
-from langchain_minitoolai._chat.native_messages import to_native
+from langchain_minitoolai._chat.chunks import CodeFenceStripper, ResponseBuilder
+from langchain_minitoolai._chat.messages import to_api_messages, to_native_messages
 from langchain_minitoolai._chat.parameters import (
-    Parameters,
-    chosen,
-    openai_tools,
-    response_format,
-    stop_sequences,
+    CallOptions,
+    ToolCalling,
+    normalize_response_format,
+    normalize_stop,
+    normalize_tool_choice,
+    to_openai_tools,
     warn_once,
 )
+from langchain_minitoolai._http.effects import Workflow
 from langchain_minitoolai._tool_calling.native import NativeReader, native_fields
 from langchain_minitoolai._tool_calling.parser import ToolReader
 from langchain_minitoolai._tool_calling.prompt import (
@@ -26,68 +28,133 @@ from langchain_minitoolai._tool_calling.prompt import (
     schema_instructions,
     tool_instructions,
 )
+from langchain_minitoolai.errors import BadRequestError
 
 
 class ChatRequest(NamedTuple):
-    """What to send, and what to make of the answer."""
+    """A request body, and what builds messages from the response."""
 
     body: dict[str, Any]
-    builder: AnswerBuilder
+    response_builder: ResponseBuilder
 
 
-def chat_request(parameters: Parameters, messages: Sequence[BaseMessage]) -> ChatRequest:
-    """Decide one call.
+def chat_request(options: CallOptions, messages: Sequence[BaseMessage]) -> ChatRequest:
+    """Build the request of one call.
 
     Raises:
-        InvalidInputError: If a parameter or a message can't be sent.
+        InvalidInputError: If an option or a message can't be sent.
     """
-    tools = openai_tools(parameters.tools, strict=parameters.strict)
-    choice = chosen(parameters.tool_choice, tools)
-    wanted = response_format(parameters.response_format)
-    stop = stop_sequences(parameters.stop)
-    body: dict[str, Any] = {"model": parameters.model}
-    reader = None
-    if parameters.tool_calling == "native":
-        body["messages"] = to_native(messages)
-        body |= native_fields(tools, choice, parameters.parallel_tool_calls, wanted)
+    tools = to_openai_tools(options.tools, strict=options.strict)
+    choice = normalize_tool_choice(options.tool_choice, tools)
+    response_format = normalize_response_format(options.response_format)
+    stop = normalize_stop(options.stop)
+    body: dict[str, Any] = {"model": options.model}
+    parser = None
+    if options.tool_calling == "native":
+        body["messages"] = to_native_messages(messages)
+        body |= native_fields(tools, choice, options.parallel_tool_calls, response_format)
         if stop:
             body["stop"] = list(stop)
     else:
         callable_tools = choose_tools(tools, choice)
-        rules = _rules(parameters, tools, choice, wanted)
-        body["messages"] = to_wire(messages, rules)
+        instructions = _tool_instructions(options, tools, choice, response_format)
+        body["messages"] = to_api_messages(messages, instructions)
         if callable_tools:
-            reader = ToolReader(tool["function"]["name"] for tool in callable_tools)
-    _check_pictures(parameters.model, body["messages"])
-    if parameters.temperature is not None:
-        body["temperature"] = parameters.temperature
-    if parameters.max_tokens is not None:
-        body["max_completion_tokens"] = parameters.max_tokens
-    body |= parameters.model_kwargs
-    unwrap = JsonUnwrapper() if wanted else None
-    builder = AnswerBuilder(parameters.model, stop, reader, NativeReader(), unwrap)
+            parser = ToolReader(tool["function"]["name"] for tool in callable_tools)
+    _warn_if_not_vision(options.model, body["messages"])
+    if options.temperature is not None:
+        body["temperature"] = options.temperature
+    if options.max_tokens is not None:
+        body["max_completion_tokens"] = options.max_tokens
+    body |= options.model_kwargs
+    fence = CodeFenceStripper() if response_format else None
+    builder = ResponseBuilder(options.model, stop, parser, NativeReader(), fence)
     return ChatRequest(body, builder)
 
 
-def _rules(
-    parameters: Parameters,
+def _tool_instructions(
+    options: CallOptions,
     tools: Sequence[OpenAITool],
     choice: str,
-    wanted: Mapping[str, Any] | None,
+    response_format: Mapping[str, Any] | None,
 ) -> str:
-    rules = tool_instructions(tools, choice, parameters.parallel_tool_calls)
-    if wanted is None:
-        return rules
-    schema = wanted.get("json_schema", {}).get("schema")
-    return f"{rules}\n\n{schema_instructions(schema, with_tools=bool(rules))}".lstrip()
+    instructions = tool_instructions(tools, choice, options.parallel_tool_calls)
+    if response_format is None:
+        return instructions
+    schema = response_format.get("json_schema", {}).get("schema")
+    form = schema_instructions(schema, with_tools=bool(instructions))
+    return f"{instructions}\n\n{form}".lstrip()
 
 
-def _check_pictures(model: str, wire: Iterable[Mapping[str, Any]]) -> None:
+def _warn_if_not_vision(model: str, messages: Iterable[Mapping[str, Any]]) -> None:
     if model in contract.VISION_MODELS or model not in contract.CHAT_MODELS:
         return
-    if any(not isinstance(message["content"], str | None) for message in wire):
+    if any(not isinstance(message["content"], str | None) for message in messages):
         known = ", ".join(contract.VISION_MODELS)
         warn_once(
-            f"the service documents pictures for {known}, not for {model!r}; "
+            f"the service documents images for {known}, not for {model!r}; "
             "they are sent all the same"
         )
+
+
+# --- Does the service forward OpenAI's tool fields? ---------------------------------
+
+_PING: Final[dict[str, Any]] = {
+    "type": "function",
+    "function": {
+        "name": "ping",
+        "description": "Answers pong.",
+        "parameters": {"type": "object", "properties": {}},
+    },
+}
+_PROBE_MAX_TOKENS: Final = 16
+
+
+@dataclass(frozen=True)
+class ToolProbe:
+    """The outcome of a request with OpenAI's tool fields.
+
+    Attributes:
+        outcome: `"calls"` if a call came back, `"ignored"` if text did, `"refused"` if the
+            service did not accept the request.
+        tool_calling: The mode to use.
+        cost: The cost of the request in USD; `None` where the service reported no usage.
+        detail: The service's text.
+    """
+
+    outcome: Literal["calls", "ignored", "refused"]
+    tool_calling: ToolCalling
+    cost: float | None
+    detail: str
+
+
+def probe_request(options: CallOptions) -> ChatRequest:
+    """Build a request of about 60 input tokens and at most 16 output tokens."""
+    changes = {
+        "tool_calling": "native",
+        "tools": [_PING],
+        "tool_choice": "ping",
+        "max_tokens": _PROBE_MAX_TOKENS,
+        "stop": None,
+    }
+    return chat_request(options.replace(changes), [HumanMessage("Call the tool ping.")])
+
+
+def detect_native_tools(sending: Workflow[ChatResult]) -> Workflow[ToolProbe]:
+    """Send a probe and classify the response.
+
+    Args:
+        sending: The workflow that sends the request of `probe_request`.
+
+    Raises:
+        MiniToolAIError: If the response says nothing about the fields.
+    """
+    try:
+        result = yield from sending
+    except BadRequestError as error:
+        return ToolProbe("refused", "prompted", 0.0, str(error))
+    message = result.generations[0].message
+    cost = message.response_metadata.get("cost")
+    if isinstance(message, AIMessage) and message.tool_calls:
+        return ToolProbe("calls", "native", cost, "a call came back")
+    return ToolProbe("ignored", "prompted", cost, message.text)

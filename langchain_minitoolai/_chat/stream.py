@@ -1,114 +1,121 @@
-"""The service's chat answer: bytes to pieces, and whether it is complete."""
+"""Chat completion stream parser: bytes to deltas, completeness, JSON bodies.
+
+It does no I/O and implements the body reader protocol of `_http`.
+"""
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from langchain_minitoolai import errors
-from langchain_minitoolai._chat.json_body import BLANK, Document, garbled, parse_object, tells_error
-from langchain_minitoolai._frame import ContentFrame
-from langchain_minitoolai._http.error_mapping import error_from_payload
+from langchain_minitoolai._http.effects import MAX_JSON_BODY
+from langchain_minitoolai._http.error_mapping import (
+    MAX_ERROR_BODY,
+    error_from_payload,
+    parse_json_object,
+    summarize_body,
+)
 from langchain_minitoolai._http.sse import DONE, Event, EventDecoder, EventTooLargeError
 
-Piece: TypeAlias = str | list[dict[str, Any]]
-"""A piece of the answer: text, or OpenAI's `tool_calls` deltas."""
+Delta: TypeAlias = str | list[dict[str, Any]]
+"""A part of the response: text, or OpenAI's `tool_calls` deltas."""
 
-_INFO: Final = ("id", "model", "system_fingerprint", "service_tier")
-_NEXT: Final = b"\n\n"
+_METADATA: Final = ("id", "model", "system_fingerprint", "service_tier")
 _FIELDS: Final = (b":", b"data", b"event", b"id", b"retry")
+_UTF8_BOM: Final = b"\xef\xbb\xbf"
+_BLANK: Final = _UTF8_BOM + b" \t\r\n"
+"""What may precede a JSON body."""
 
 
-class Answer(NamedTuple):
-    """A whole answer: its pieces in order, and the reader that knows the rest."""
-
-    pieces: list[Piece]
-    reader: "AnswerReader"
-
-
-class AnswerReader:
-    """Reads one chat answer, whatever form it comes in, and knows whether it is complete.
+class ChatStreamParser:
+    """Incremental parser of one chat response, whether an event stream or one JSON body.
 
     Attributes:
-        info: `id`, `model`, `system_fingerprint`, `service_tier`, as first told.
-        finish_reason: The service's word for why the answer ended.
+        metadata: `id`, `model`, `system_fingerprint`, `service_tier` of the first event.
+        finish_reason: The service's reason for the end of the response.
         usage: The service's token counts.
-        done: `[DONE]` was seen: nothing more will come.
+        done: `[DONE]` was read: nothing more will come.
         events: How many data events were read; only these are progress.
     """
 
-    def __init__(self, secret: str = "") -> None:
+    def __init__(self, api_key: str = "") -> None:
         """Start before the first byte.
 
         Args:
-            secret: The API key, to be kept out of errors.
+            api_key: Scrubbed from error messages.
         """
-        self.info: dict[str, str] = {}
+        self.metadata: dict[str, str] = {}
         self.finish_reason: str | None = None
         self.usage: dict[str, Any] | None = None
         self.done = False
         self.events = 0
-        self._secret = secret
-        self._answered = False
+        self._api_key = api_key
+        self._has_choice = False
         self._decoder = EventDecoder()
-        self._frame = ContentFrame()
-        self._failure: Exception | None = None
+        self._deferred: Exception | None = None
         self._head = b""
-        self._document: Document | None = None
+        self._json_body: JSONBody | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether the answer's end was seen."""
+        """Whether the end of the response was read."""
         return self.done or self.finish_reason is not None
 
-    def feed(self, block: bytes) -> list[Piece]:
-        """Take the next bytes of the body.
+    def feed(self, block: bytes) -> list[Delta]:
+        """Parse the next bytes of the body.
 
         Args:
             block: Any number of bytes, cut anywhere.
 
         Returns:
-            The pieces of the answer that these bytes complete.
+            The deltas that these bytes complete.
 
         Raises:
-            MiniToolAIError: If the service tells of an error, or the bytes are no answer.
+            MiniToolAIError: If the service reports an error, or the bytes are no response. Where
+                deltas precede the error in the block, they are returned and the next call raises.
         """
         self.raise_deferred()
         if self.done:
             return []
-        pieces, rest = self._texts(block)
-        if not pieces:
-            return self._feed(rest)
-        return self._both(pieces, rest) if rest else pieces
-
-    def _both(self, pieces: list[Piece], rest: bytes) -> list[Piece]:
-        """Add the pieces of what comes next; what is wrong with it is raised after them."""
-        try:
-            return pieces + self.feed(rest)
-        except errors.MiniToolAIError as failure:
-            self.defer_error(failure, pieces)
-        return pieces
-
-    def _texts(self, block: bytes) -> tuple[list[Piece], bytes]:
-        """Read the events at the block's beginning that are like an earlier one."""
-        if not self._decoder.between:
-            return [], block
-        texts, rest = self._frame.texts(block)
-        self.events += len(texts)
-        return [text for text in texts if text], rest
-
-    def _feed(self, block: bytes) -> list[Piece]:
-        if self._document is not None:
-            self._document.add(block)
+        if self._json_body is not None:
+            self._json_body.add(block)
             return []
         if not self.events and len(self._head) < errors.MAX_MESSAGE:
             before, self._head = self._head, self._head + block[: errors.MAX_MESSAGE]
-            if self._head.lstrip(BLANK)[:1] in (b"{", b"<"):
-                self._document = Document(self._secret)
-                self._document.add(before + block)
+            if self._head.lstrip(_BLANK)[:1] in (b"{", b"<"):
+                self._json_body = JSONBody(self._api_key)
+                self._json_body.add(before + block)
                 return []
-            first = block.find(_NEXT) + len(_NEXT) if block.startswith(b"data: ") else 0
-            if len(_NEXT) < first < len(block):  # the others are most often like it
-                return self._both(self._read(self._decode(block[:first])), block[first:])
-        return self._read(self._decode(block))
+        return self._parse(self._decode(block))
+
+    def end(self) -> list[Delta]:
+        """Parse the end of the body.
+
+        Returns:
+            The deltas that only the end completes.
+
+        Raises:
+            MiniToolAIError: If the response is incomplete, or was none.
+        """
+        self.raise_deferred()
+        if self._json_body is not None:
+            return self._parse_json_body(self._json_body.parse())
+        deltas = self._parse(self._decoder.end())
+        if not self.complete:
+            raise self._incomplete_error()
+        if not self._has_choice:
+            raise errors.MalformedStreamError("the service sent an empty answer", status_code=200)
+        return deltas
+
+    def raise_deferred(self) -> None:
+        """Raise the error that followed the last deltas in their block."""
+        if self._deferred is not None:
+            raise self._deferred
+
+    def defer_error(self, error: Exception, deltas: Sequence[Any]) -> None:
+        """Keep an error for `raise_deferred` where deltas precede it; raise it otherwise."""
+        if not deltas:
+            raise error
+        self._deferred = error
 
     def _decode(self, block: bytes) -> list[Event]:
         try:
@@ -117,111 +124,136 @@ class AnswerReader:
             message = f"the service sent {error}"
             raise errors.InvalidResponseError(message, status_code=200) from None
 
-    def end(self) -> list[Piece]:
-        """Take the end of the body.
-
-        Returns:
-            The pieces that only the end completes.
-
-        Raises:
-            MiniToolAIError: If the answer is incomplete, or was none.
-        """
-        self.raise_deferred()
-        if self._document is not None:
-            return self._read_document(self._document.read())
-        pieces = self._read(self._decoder.end())
-        if not self.complete:
-            raise self._cut()
-        if not self._answered:
-            raise errors.GarbledStreamError("the service sent an empty answer", status_code=200)
-        return pieces
-
-    def raise_deferred(self) -> None:
-        """Raise what came in one block with pieces that had to be seen first."""
-        if self._failure is not None:
-            raise self._failure
-
-    def defer_error(self, failure: Exception, pieces: Sequence[Any]) -> None:
-        """Keep a failure for `check` where pieces came before it; raise it where none did."""
-        if not pieces:
-            raise failure
-        self._failure = failure
-
-    def _cut(self) -> errors.MiniToolAIError:
-        head = self._head.lstrip(BLANK)
-        begun = head.startswith(_FIELDS) or any(field.startswith(head) for field in _FIELDS)
-        if self.events or begun:
+    def _incomplete_error(self) -> errors.MiniToolAIError:
+        head = self._head.lstrip(_BLANK)
+        is_stream = head.startswith(_FIELDS) or any(field.startswith(head) for field in _FIELDS)
+        if self.events or is_stream:
             message = "the answer ended before it was complete"
             return errors.StreamInterruptedError(message, status_code=200)
-        words = head.decode("utf-8", "replace")
-        message = errors.tidy(f"the answer is no event stream: {words}", self._secret)
+        text = head.decode("utf-8", "replace")
+        message = errors.tidy(f"the answer is no event stream: {text}", self._api_key)
         return errors.InvalidResponseError(message, status_code=200)
 
-    def _read(self, events: list[Event]) -> list[Piece]:
-        pieces: list[Piece] = []
+    def _parse(self, events: list[Event]) -> list[Delta]:
+        deltas: list[Delta] = []
         try:
-            self._read_events(events, pieces)
-        except errors.MiniToolAIError as failure:
-            self.defer_error(failure, pieces)
-        return pieces
+            for data, name in events:
+                if data.strip() == DONE:
+                    self.done = True
+                    break
+                self.events += 1
+                self._parse_event(data, name, deltas)
+        except errors.MiniToolAIError as error:
+            self.defer_error(error, deltas)
+        return deltas
 
-    def _read_events(self, events: list[Event], pieces: list[Piece]) -> None:
-        for data, name in events:
-            text = self._frame.text(data) if name != b"error" else None
-            if text is None and data.strip() == DONE:
-                self.done = True
-                break
-            self.events += 1
-            if text is None:
-                self._read_whole(data, name, pieces)
-            elif text:
-                pieces.append(text)
-
-    def _read_whole(self, data: bytes, name: bytes, pieces: list[Piece]) -> None:
-        chunk = parse_object(data)
-        if chunk is None:
-            raise garbled(data, self._secret)
-        if name == b"error" or tells_error(chunk):
-            raise error_from_payload(chunk, secret=self._secret)
-        if not self.info:
-            self.info = _info(chunk)
-        usage = chunk.get("usage")
+    def _parse_event(self, data: bytes, name: bytes, deltas: list[Delta]) -> None:
+        event = parse_json_object(data)
+        if event is None:
+            raise malformed_event_error(data, self._api_key)
+        if name == b"error" or is_error_payload(event):
+            raise error_from_payload(event, secret=self._api_key)
+        if not self.metadata:
+            self.metadata = _metadata(event)
+        usage = event.get("usage")
         if isinstance(usage, dict):
             self.usage = usage
-        choices = chunk.get("choices")
+        choices = event.get("choices")
         if choices and isinstance(choices, list) and isinstance(choices[0], dict):
-            before = len(pieces)
-            self._read_choice(choices[0], "delta", pieces)
-            if pieces[before:] and self.finish_reason is None and usage is None:
-                self._learn(data, pieces[before:])
+            self._parse_choice(choices[0], "delta", deltas)
 
-    def _learn(self, data: bytes, pieces: list[Piece]) -> None:
-        if len(pieces) == 1 and isinstance(pieces[0], str):
-            self._frame.learn(data, pieces[0])
-
-    def _read_choice(self, choice: dict[str, Any], key: str, pieces: list[Piece]) -> None:
-        self._answered = True
+    def _parse_choice(self, choice: dict[str, Any], key: str, deltas: list[Delta]) -> None:
+        self._has_choice = True
         delta = choice.get(key)
         if isinstance(delta, dict):
             content = delta.get("content") or delta.get("refusal")
             if content and isinstance(content, str):
-                pieces.append(content)
+                deltas.append(content)
             calls = delta.get("tool_calls")
             if calls and isinstance(calls, list):
-                pieces.append([call for call in calls if isinstance(call, dict)])
+                deltas.append([call for call in calls if isinstance(call, dict)])
         reason = choice.get("finish_reason")
         if reason:
             self.finish_reason = str(reason)
 
-    def _read_document(self, document: dict[str, Any]) -> list[Piece]:
-        pieces: list[Piece] = []
-        self.info = _info(document)
-        usage = document.get("usage")
+    def _parse_json_body(self, body: dict[str, Any]) -> list[Delta]:
+        deltas: list[Delta] = []
+        self.metadata = _metadata(body)
+        usage = body.get("usage")
         self.usage = usage if isinstance(usage, dict) else None
-        self._read_choice(document["choices"][0], "message", pieces)
-        self.done = True  # a document that parses is whole
-        return pieces
+        self._parse_choice(body["choices"][0], "message", deltas)
+        self.done = True  # JSON that parses is whole
+        return deltas
 
 
-def _info(chunk: dict[str, Any]) -> dict[str, str]:
-    return {key: chunk[key] for key in _INFO if isinstance(chunk.get(key), str)}
+def _metadata(event: dict[str, Any]) -> dict[str, str]:
+    return {key: event[key] for key in _METADATA if isinstance(event.get(key), str)}
+
+
+class JSONBody:
+    """A bounded buffer for a response that is one JSON object, or an HTML page."""
+
+    def __init__(self, api_key: str) -> None:
+        """Start before the first byte.
+
+        Args:
+            api_key: Scrubbed from error messages.
+        """
+        self._body = bytearray()
+        self._api_key = api_key
+
+    def add(self, block: bytes) -> None:
+        """Append the next bytes.
+
+        Raises:
+            InvalidResponseError: If the body exceeds its limit.
+        """
+        self._body += block
+        if len(self._body) > MAX_ERROR_BODY and self._is_html():
+            raise self._html_error()
+        if len(self._body) > MAX_JSON_BODY:
+            message = f"the service sent a JSON answer of more than {MAX_JSON_BODY} bytes"
+            raise errors.InvalidResponseError(message, status_code=200)
+
+    def parse(self) -> dict[str, Any]:
+        """Parse the whole body, which has at least one choice.
+
+        Raises:
+            MiniToolAIError: If it is a page, no JSON object, an error payload, or no response.
+        """
+        if self._is_html():
+            raise self._html_error()
+        body = bytes(self._body)
+        payload = parse_json_object(body.removeprefix(_UTF8_BOM))
+        if payload is None:
+            raise malformed_event_error(body, self._api_key)
+        if is_error_payload(payload):
+            raise error_from_payload(payload, secret=self._api_key)
+        choices = payload.get("choices")
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            message = f"the service's answer holds no choice: {summarize_body(body)}"
+            raise errors.InvalidResponseError(errors.tidy(message, self._api_key), status_code=200)
+        return payload
+
+    def _is_html(self) -> bool:
+        return self._body[: errors.MAX_MESSAGE].lstrip(_BLANK)[:1] == b"<"
+
+    def _html_error(self) -> errors.MiniToolAIError:
+        text = summarize_body(bytes(self._body[:MAX_ERROR_BODY]))
+        message = f"the service answered with a page instead of an answer: {text}"
+        return errors.InvalidResponseError(errors.tidy(message, self._api_key), status_code=200)
+
+
+def is_error_payload(payload: dict[str, Any]) -> bool:
+    """Check whether a JSON object reports an error."""
+    return bool(payload.get("error")) or payload.get("status") in ("error", "failed")
+
+
+def malformed_event_error(data: bytes, api_key: str) -> errors.MalformedStreamError:
+    """Make the error for bytes that are no JSON object.
+
+    The caller must not hold the key in a local variable, since tracebacks show those.
+    """
+    text = data[:4096].decode("utf-8", "replace")
+    message = f"the stream holds an event that can't be read: {text}"
+    return errors.MalformedStreamError(errors.tidy(message, api_key), status_code=200)

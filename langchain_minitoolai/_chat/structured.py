@@ -1,8 +1,10 @@
-"""Answers that fit a schema: three ways to ask, one way to fail."""
+"""Structured output: with_structured_output by tool call, JSON schema or JSON mode."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
+from functools import partial as partially
 from operator import itemgetter
-from typing import Any, Generic, Literal, get_args
+from typing import Any, Final, Generic, Literal, get_args
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -17,15 +19,16 @@ from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser,
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableLambda, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.json import parse_json_markdown
 from langchain_core.utils.pydantic import TBaseModel, is_basemodel_subclass
 
-from langchain_minitoolai._chat.parameters import UNDESCRIBED
-from langchain_minitoolai.errors import InvalidInputError
+from langchain_minitoolai._chat.parameters import SCHEMA_ERRORS
+from langchain_minitoolai.errors import IncompleteOutputError, InvalidInputError, tidy
 
 Method = Literal["function_calling", "json_schema", "json_mode"]
 
 
-def structured(
+def structured_output(
     model: BaseChatModel,
     schema: dict[str, Any] | type,
     *,
@@ -34,10 +37,10 @@ def structured(
     strict: bool | None,
     **kwargs: Any,
 ) -> Runnable[LanguageModelInput, Any]:
-    """Put a parser behind a model that is asked for an answer of this schema.
+    """Compose a model that is asked for output of a schema with the parser of that output.
 
     Raises:
-        InvalidInputError: If the method or the schema is of no known kind.
+        InvalidInputError: If the method or the schema is unknown.
     """
     if method not in get_args(Method):
         allowed = ", ".join(get_args(Method))
@@ -45,12 +48,12 @@ def structured(
     traced = {
         "ls_structured_output_format": {
             "kwargs": {"method": method, "strict": strict},
-            "schema": _tool(schema, strict=strict),
+            "schema": _to_tool(schema, strict=strict),
         }
     }
     if method == "function_calling":
-        name = _tool(schema, strict=strict)["function"]["name"]
-        asking = model.bind_tools(
+        name = _to_tool(schema, strict=strict)["function"]["name"]
+        bound = model.bind_tools(
             [schema],
             tool_choice=name,
             parallel_tool_calls=False,
@@ -60,62 +63,62 @@ def structured(
         )
         parser = _call_parser(schema, name)
     else:
-        wanted = _format(schema, method, strict=strict)
-        asking = model.bind(response_format=wanted, **traced, **kwargs)
+        response_format = _response_format(schema, method, strict=strict)
+        bound = model.bind(response_format=response_format, **traced, **kwargs)
         parser = _json_parser(schema)
     if not include_raw:
-        return asking | parser
+        return bound | parser
     parsed = RunnablePassthrough.assign(
         parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
     )
     failed = RunnablePassthrough.assign(parsed=lambda _: None)
     # As one step: a fallback takes over only where nothing was streamed before.
-    trying = RunnableLambda(parsed.invoke, parsed.ainvoke, name="parse")
-    return RunnableMap(raw=asking) | trying.with_fallbacks([failed], exception_key="parsing_error")
+    parse = RunnableLambda(parsed.invoke, parsed.ainvoke, name="parse")
+    return RunnableMap(raw=bound) | parse.with_fallbacks([failed], exception_key="parsing_error")
 
 
-def _tool(schema: Any, *, strict: bool | None) -> dict[str, Any]:
+def _to_tool(schema: Any, *, strict: bool | None) -> dict[str, Any]:
     try:
         return convert_to_openai_tool(schema, strict=strict)
-    except UNDESCRIBED as error:
+    except SCHEMA_ERRORS as error:
         raise InvalidInputError(
             f"schema is {schema!r}; allowed: a pydantic class, a TypedDict or a JSON schema "
             f"with a title ({error})"
         ) from None
 
 
-def _format(schema: Any, method: Method, *, strict: bool | None) -> dict[str, Any]:
+def _response_format(schema: Any, method: Method, *, strict: bool | None) -> dict[str, Any]:
     if method == "json_mode":
         return {"type": "json_object"}
-    inner = {"name": _tool(schema, strict=strict)["function"]["name"]}
-    inner |= {"schema": convert_to_json_schema(schema, strict=strict)}
+    json_schema = {"name": _to_tool(schema, strict=strict)["function"]["name"]}
+    json_schema |= {"schema": convert_to_json_schema(schema, strict=strict)}
     return {
         "type": "json_schema",
-        "json_schema": inner if strict is None else {**inner, "strict": strict},
+        "json_schema": json_schema if strict is None else {**json_schema, "strict": strict},
     }
 
 
 def _json_parser(schema: Any) -> OutputParserLike[Any]:
     if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return _PydanticJson(pydantic_object=schema)
-    return _Json()
+        return _PydanticParser(pydantic_object=schema)
+    return _JSONParser()
 
 
 def _call_parser(schema: Any, name: str) -> OutputParserLike[Any]:
     if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return _PydanticCall(tools=[schema], first_tool_only=True)
-    return _JsonCall(key_name=name, first_tool_only=True)
+        return _PydanticCallParser(tools=[schema], first_tool_only=True)
+    return _JSONCallParser(key_name=name, first_tool_only=True)
 
 
-class _ToTheEnd(BaseCumulativeTransformOutputParser[Any]):
-    """Parses a streamed answer once more when it is whole; core's parsers would stay silent."""
+class _StrictAtEnd(BaseCumulativeTransformOutputParser[Any]):
+    """Parses a stream once more when it is whole, since core's parsers skip what is invalid."""
 
     def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[Any]:  # noqa: A002 - core's
         seen: list[Any] = []
         last = None
-        for last in super()._transform(_noted(input, seen)):
+        for last in super()._transform(_record(input, seen)):
             yield last
-        whole = self.parse_result([_added(seen)])
+        whole = self.parse_result([_merge(seen)])
         if whole != last:
             yield whole
 
@@ -125,40 +128,56 @@ class _ToTheEnd(BaseCumulativeTransformOutputParser[Any]):
     ) -> AsyncIterator[Any]:
         seen: list[Any] = []
         last = None
-        async for last in super()._atransform(_anoted(input, seen)):
+        async for last in super()._atransform(_arecord(input, seen)):
             yield last
-        whole = await self.aparse_result([_added(seen)])
+        whole = await self.aparse_result([_merge(seen)])
         if whole != last:
             yield whole
 
 
-def _noted(stream: Iterator[Any], seen: list[Any]) -> Iterator[Any]:
+def _record(stream: Iterator[Any], seen: list[Any]) -> Iterator[Any]:
     for each in stream:
         seen.append(each)
         yield each
 
 
-async def _anoted(stream: AsyncIterator[Any], seen: list[Any]) -> AsyncIterator[Any]:
+async def _arecord(stream: AsyncIterator[Any], seen: list[Any]) -> AsyncIterator[Any]:
     async for each in stream:
         seen.append(each)
         yield each
 
 
-def _added(seen: list[Any]) -> Generation:
+def _merge(seen: list[Any]) -> Generation:
     first, *rest = seen
     return ChatGeneration(message=first + rest if rest else first)
 
 
-class _Json(_ToTheEnd, JsonOutputParser):
-    """Core's parser, which says nothing when what was streamed is no JSON."""
+class _WholeJSON(_StrictAtEnd):
+    """Rejects JSON that is cut in the final answer, where core's parsers complete it."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        if not partial:
+            _require_whole_json(result[0])
+        return super().parse_result(result, partial=partial)
 
 
-class _PydanticJson(_ToTheEnd, PydanticOutputParser[TBaseModel], Generic[TBaseModel]):
-    """Core's parser, which says nothing when what was streamed does not fit."""
+def _require_whole_json(generation: Generation) -> None:
+    try:
+        parse_json_markdown(generation.text, parser=partially(json.loads, strict=False))
+    except (ValueError, RecursionError) as error:
+        raise _output_error(generation, f"Invalid JSON: {generation.text}") from error
 
 
-class _PydanticCall(_ToTheEnd, PydanticToolsParser):
-    """Core's parser, which says nothing when the model did not call, nor what it called with."""
+class _JSONParser(_WholeJSON, JsonOutputParser):
+    """Core's parser, with an error for a stream that is no JSON."""
+
+
+class _PydanticParser(_WholeJSON, PydanticOutputParser[TBaseModel], Generic[TBaseModel]):
+    """Core's parser, with an error for a stream that does not fit the schema."""
+
+
+class _PydanticCallParser(_StrictAtEnd, PydanticToolsParser):
+    """Core's parser, with an error for a missing call, which names the model's arguments."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
         try:
@@ -167,31 +186,53 @@ class _PydanticCall(_ToTheEnd, PydanticToolsParser):
             raise
         except ValueError as error:  # pydantic's own, old and new, are such
             message: Any = getattr(result[0], "message", None)
-            said = str([call["args"] for call in getattr(message, "tool_calls", ())])
+            arguments = str([call["args"] for call in getattr(message, "tool_calls", ())])
             raise OutputParserException(
-                f"The model called with arguments that do not fit: {said}. {error}",
-                llm_output=said,
+                f"The model called with arguments that do not fit: {arguments}. {error}",
+                llm_output=arguments,
             ) from error
-        return parsed if parsed is not None or partial else _missing(result)
+        return parsed if parsed is not None or partial else _raise_missing_call(result)
 
 
-class _JsonCall(_ToTheEnd, JsonOutputKeyToolsParser):
-    """Core's parser, which says nothing when the model did not call."""
+class _JSONCallParser(_StrictAtEnd, JsonOutputKeyToolsParser):
+    """Core's parser, with an error for a missing call."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
         parsed = super().parse_result(result, partial=partial)
-        return parsed if parsed is not None or partial else _missing(result)
+        return parsed if parsed is not None or partial else _raise_missing_call(result)
 
 
-def _missing(result: list[Generation]) -> Any:
+def _raise_missing_call(result: list[Generation]) -> Any:
     message = getattr(result[0], "message", None)
-    broken = [
+    invalid = [
         f"{call['args']!r} ({call['error'] or 'broken'})"
         for call in getattr(message, "invalid_tool_calls", ())
     ]
     text = result[0].text
-    said = f"; what it tried: {'; '.join(broken)}" if broken else ""
-    raise OutputParserException(
-        f"The model answered without the call that was asked for{said}. It said: {text!r}",
-        llm_output=text,
+    attempts = f"; what it tried: {'; '.join(invalid)}" if invalid else ""
+    raise _output_error(
+        result[0],
+        f"The model answered without the call that was asked for{attempts}. Its text: {text!r}",
+    )
+
+
+_CUT_REASONS: Final = {
+    "length": "it reached its limit of tokens, which max_tokens raises",
+    "content_filter": "the content filter ended it",
+}
+
+
+def _output_error(generation: Generation, message: str) -> OutputParserException:
+    """Make the error for output that can't be parsed, by the reason for its end."""
+    answer: Any = getattr(generation, "message", None)
+    reason = getattr(answer, "response_metadata", {}).get("finish_reason")
+    if reason not in _CUT_REASONS:
+        return OutputParserException(message, llm_output=generation.text)
+    usage = getattr(answer, "usage_metadata", None)
+    tokens = f" after {usage['output_tokens']} tokens" if usage else ""
+    return IncompleteOutputError(
+        f"the answer was cut{tokens} (finish_reason {reason!r}): {_CUT_REASONS[reason]}. "
+        f"{tidy(message)}",
+        finish_reason=reason,
+        llm_output=generation.text,
     )

@@ -1,23 +1,28 @@
-"""What an answer used and cost, and what a prompt will: counts, prices, estimates."""
+"""Token usage: counts to `usage_metadata`, cost, token estimates, model profiles."""
 
+import base64
 import math
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
 
+from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 
 from langchain_minitoolai import contract
+from langchain_minitoolai._image_formats import inspect
+from langchain_minitoolai.errors import PictureError
 
 _DATED: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 _MILLION: Final = 1_000_000
 
 
-def to_usage(usage: Mapping[str, Any]) -> UsageMetadata:
-    """Make LangChain's usage of the service's.
+def to_usage_metadata(usage: Mapping[str, Any]) -> UsageMetadata:
+    """Convert the service's token counts to LangChain's.
 
     Args:
-        usage: The `usage` object of the answer; counts that are missing or odd become 0.
+        usage: The `usage` object of the response; counts that are missing or odd become 0.
     """
     read, written = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     result = UsageMetadata(
@@ -38,8 +43,13 @@ def to_usage(usage: Mapping[str, Any]) -> UsageMetadata:
     return result
 
 
-def cost_of(usage: UsageMetadata, *models: str | None) -> float | None:
-    """Compute what an answer cost, in USD, by the price table.
+def _count(counts: Mapping[str, Any], key: str) -> int:
+    value = counts.get(key)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def estimate_cost(usage: UsageMetadata, *models: str | None) -> float | None:
+    """Compute the cost of a response in USD from the price table.
 
     Args:
         usage: The tokens read and written. The page names no discount for cached ones.
@@ -56,12 +66,96 @@ def cost_of(usage: UsageMetadata, *models: str | None) -> float | None:
     return None
 
 
-def _count(counts: Mapping[str, Any], key: str) -> int:
-    value = counts.get(key)
-    return value if isinstance(value, int) and value > 0 else 0
+# --- Model profiles ----------------------------------------------------------------
 
 
-# --- Estimates before a call ------------------------------------------------------
+@lru_cache(maxsize=64)
+def model_profile(model: str) -> ModelProfile | None:
+    """Describe a documented model in LangChain's terms.
+
+    Args:
+        model: Its name.
+
+    Returns:
+        The profile, the same object each time, so copy it before handing it on; `None` for a
+        model that the service does not document.
+    """
+    limits = contract.TOKEN_LIMITS.get(model)
+    if limits is None:
+        return None
+    has_vision = model in contract.VISION_MODELS
+    return ModelProfile(
+        name=model,
+        max_input_tokens=limits.input,
+        max_output_tokens=limits.output,
+        text_inputs=True,
+        image_inputs=has_vision,
+        image_url_inputs=has_vision,
+        image_tool_message=has_vision,
+        pdf_inputs=False,
+        pdf_tool_message=False,
+        audio_inputs=False,
+        video_inputs=False,
+        text_outputs=True,
+        image_outputs=False,
+        audio_outputs=False,
+        video_outputs=False,
+        reasoning_output=False,
+        tool_calling=True,
+        tool_choice=True,
+        structured_output=True,
+    )
+
+
+# --- Token estimates before a call -------------------------------------------------
+
+Tokenizer: TypeAlias = Callable[[str], list[int]]
+
+_CHARACTERS_PER_TOKEN: Final = 4.0
+"""The ratio of core's approximate counter."""
+_TOKENS_PER_MESSAGE: Final = 3
+
+
+def count_text_tokens(text: str, tokenizer: Tokenizer | None = None) -> int:
+    """Estimate the tokens of a text, or count them with a tokenizer."""
+    return len(tokenizer(text)) if tokenizer else math.ceil(len(text) / _CHARACTERS_PER_TOKEN)
+
+
+def count_request_tokens(body: Mapping[str, Any], tokenizer: Tokenizer | None = None) -> int:
+    """Estimate the input tokens of a request: its messages, and the tools in their own field.
+
+    Args:
+        body: The request body.
+        tokenizer: Counts the text exactly.
+    """
+    total = count_text_tokens(str(body["tools"]), tokenizer) if "tools" in body else 0
+    for message in body["messages"]:
+        total += _TOKENS_PER_MESSAGE + count_text_tokens(message["role"], tokenizer)
+        content = message["content"] or ""
+        for part in [content] if isinstance(content, str) else content:
+            if isinstance(part, str):
+                total += count_text_tokens(part, tokenizer)
+            elif part["type"] == "text":
+                total += count_text_tokens(part["text"], tokenizer)
+            else:
+                image = part["image_url"]
+                size = _image_size(image["url"])
+                total += count_image_tokens(body["model"], image.get("detail"), size)
+        if calls := message.get("tool_calls"):
+            total += count_text_tokens(str(calls), tokenizer)
+    return total
+
+
+def _image_size(url: str) -> tuple[int, int] | None:
+    head, comma, data = url.partition(",")
+    if not comma or not head.startswith("data:"):
+        return None
+    try:
+        image = inspect(base64.b64decode(data))
+    except (PictureError, ValueError):
+        return None
+    return image.width, image.height
+
 
 _TILE: Final = 512
 _PATCH: Final = 32
@@ -73,16 +167,13 @@ _TILED: Final = {"gpt-4o": (85, 170), "gpt-4.1": (85, 170), "gpt-4o-mini": (2833
 _PATCHED: Final = {"gpt-4.1-mini": 1.62, "gpt-4.1-nano": 2.46}
 
 
-def image_tokens(model: str, detail: str | None, size: tuple[int, int] | None) -> int:
-    """Estimate what a picture in a prompt counts, by OpenAI's published rules.
+def count_image_tokens(model: str, detail: str | None, size: tuple[int, int] | None) -> int:
+    """Estimate the tokens of an image in a prompt by OpenAI's published rules.
 
     Args:
         model: The chat model; an unknown one counts as `gpt-4o`.
-        detail: `"low"`, `"high"`, `"auto"` or nothing; all but the first count as high.
-        size: Width and height in pixels; 1024 × 1024 is assumed where it is not known.
-
-    Returns:
-        Tokens.
+        detail: `"low"`, `"high"`, `"auto"` or `None`; all but the first count as high.
+        size: Width and height in pixels; 1024 × 1024 is assumed where it is unknown.
     """
     width, height = size or (1024, 1024)
     model = _DATED.sub("", model)

@@ -65,7 +65,7 @@ class ContentDecoder:
                 yield inflater.decompress(block, _STEP)
             except zlib.error:
                 message = "the service sent a compressed answer that can't be read"
-                raise errors.GarbledStreamError(message, status_code=200) from None
+                raise errors.MalformedStreamError(message, status_code=200) from None
             block = inflater.unused_data or inflater.unconsumed_tail
 
 

@@ -128,7 +128,7 @@ def log_retry(error: errors.MiniToolAIError, attempt: int, delay: float) -> None
 
 
 def _is_retryable(error: errors.MiniToolAIError) -> bool:
-    if isinstance(error, errors.APIConnectionError | errors.GarbledStreamError):
+    if isinstance(error, errors.APIConnectionError | errors.MalformedStreamError):
         return error.is_retryable
     return error.is_retryable and error.status_code in RETRYABLE_STATUS
 

@@ -54,7 +54,7 @@ FAILURES: dict[str, tuple[Script, type[errors.MiniToolAIError], type[core.ModelE
     "429": (error("429 Slow"), errors.RateLimitError, core.ModelRateLimitError, True),
     "503": (error("503 Busy"), errors.ServiceError, core.ModelAPIError, True),
     "told in the stream": (_TOLD, errors.ServiceError, core.ModelAPIError, True),
-    "junk": (stream([event("junk")]), errors.GarbledStreamError, core.ModelAPIError, True),
+    "junk": (stream([event("junk")]), errors.MalformedStreamError, core.ModelAPIError, True),
     "reset": (_reset, errors.APIConnectionError, core.ModelConnectionError, True),
     "cut": (stream([]), errors.StreamInterruptedError, core.ModelConnectionError, True),
     "stall": (_stall, errors.APITimeoutError, core.ModelTimeoutError, False),

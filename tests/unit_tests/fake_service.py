@@ -1,4 +1,4 @@
-"""A service without sockets: it drives the flows of both shells and answers from a script."""
+"""A service without sockets: it drives the workflows of both clients and answers from a script."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.runnables import Runnable
 
 from langchain_minitoolai import ChatMiniToolAI
-from langchain_minitoolai._chat.stream import Answer, AnswerReader, Piece
+from langchain_minitoolai._chat.stream import ChatCompletion, ChatStreamParser, Delta
 from langchain_minitoolai._http.effects import Request, Response, Sleep, Workflow
 from tests.unit_tests.strict import check_body
 
@@ -20,23 +20,23 @@ USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
 
 
 class OpenAnswer:
-    """An answer that comes piece by piece, to either shell."""
+    """An answer that comes delta by delta, to either client."""
 
-    def __init__(self, pieces: Sequence[Piece], reader: AnswerReader) -> None:
+    def __init__(self, deltas: Sequence[Delta], reader: ChatStreamParser) -> None:
         self.reader = reader
         self.closed = False
-        self._pieces = pieces
+        self._deltas = deltas
 
-    def __iter__(self) -> Iterator[list[Piece]]:
+    def __iter__(self) -> Iterator[list[Delta]]:
         try:
-            for piece in self._pieces:
-                yield [piece]
+            for delta in self._deltas:
+                yield [delta]
         finally:
             self.closed = True
 
-    async def __aiter__(self) -> AsyncIterator[list[Piece]]:
-        for pieces in self:
-            yield pieces
+    async def __aiter__(self) -> AsyncIterator[list[Delta]]:
+        for deltas in self:
+            yield deltas
 
 
 class FakeService:
@@ -52,11 +52,11 @@ class FakeService:
         self.calls: list[Request] = []
         self.slept: list[float] = []
         self.opened: list[OpenAnswer] = []
-        self._script: list[tuple[Sequence[Piece], str] | Exception] = []
+        self._script: list[tuple[Sequence[Delta], str] | Exception] = []
         self._native = native
 
-    def reply(self, *pieces: Piece, finish_reason: str = "stop") -> None:
-        self._script.append((pieces, finish_reason))
+    def reply(self, *deltas: Delta, finish_reason: str = "stop") -> None:
+        self._script.append((deltas, finish_reason))
 
     def fail(self, error: Exception) -> None:
         self._script.append(error)
@@ -70,12 +70,12 @@ class FakeService:
     def clock() -> float:
         return NOW
 
-    def drive(self, flow: Workflow[Response]) -> Response:
+    def drive(self, workflow: Workflow[Response]) -> Response:
         outcome: Any = None
         error: Exception | None = None
         while True:
             try:
-                step = flow.send(outcome) if error is None else flow.throw(error)
+                step = workflow.send(outcome) if error is None else workflow.throw(error)
             except StopIteration as stop:
                 reply: Response = stop.value
                 return reply
@@ -93,19 +93,19 @@ class FakeService:
             else:
                 outcome = self._answer(step, *scripted)
 
-    def _answer(self, call: Request, pieces: Sequence[Piece], finish_reason: str) -> Response:
-        reader = AnswerReader()
-        reader.info = {"id": "chatcmpl-1", "model": f"{call.body['model']}-2024-07-18"}
-        reader.finish_reason = finish_reason
-        reader.usage = USAGE
+    def _answer(self, call: Request, deltas: Sequence[Delta], finish_reason: str) -> Response:
+        parser = ChatStreamParser()
+        parser.metadata = {"id": "chatcmpl-1", "model": f"{call.body['model']}-2024-07-18"}
+        parser.finish_reason = finish_reason
+        parser.usage = USAGE
         if call.response_mode == "answer":
-            return Response(200, {}, answer=Answer(list(pieces), reader))
-        self.opened.append(OpenAnswer(pieces, reader))
+            return Response(200, {}, answer=ChatCompletion(list(deltas), parser))
+        self.opened.append(OpenAnswer(deltas, parser))
         return Response(200, {}, answer=self.opened[-1])
 
 
 class FakeClient:
-    """The shell that acts in the calling thread."""
+    """The client of the calling thread."""
 
     def __init__(self, service: FakeService) -> None:
         self.run = service.drive
@@ -113,14 +113,14 @@ class FakeClient:
 
 
 class FakeAsyncClient:
-    """The shell that awaits."""
+    """The client that is awaited."""
 
     def __init__(self, service: FakeService) -> None:
         self._service = service
         self.clock = service.clock
 
-    async def run(self, flow: Workflow[Response]) -> Response:
-        return self._service.drive(flow)
+    async def run(self, workflow: Workflow[Response]) -> Response:
+        return self._service.drive(workflow)
 
 
 def install(monkeypatch: pytest.MonkeyPatch, *, native: bool = False) -> FakeService:
@@ -137,26 +137,26 @@ def make(**fields: Any) -> ChatMiniToolAI:
 
 
 async def ask(
-    way: str, model: Runnable[LanguageModelInput, Any], said: LanguageModelInput, /, **call: Any
+    way: str, model: Runnable[LanguageModelInput, Any], input_: LanguageModelInput, /, **call: Any
 ) -> Any:
-    """Ask in one of the four ways; the pieces of a stream are added up."""
+    """Ask in one of the four ways; the chunks of a stream are added up."""
     if way == "invoke":
-        return model.invoke(said, **call)
+        return model.invoke(input_, **call)
     if way == "ainvoke":
-        return await model.ainvoke(said, **call)
+        return await model.ainvoke(input_, **call)
     if way == "stream":
-        chunks = list(model.stream(said, **call))
+        chunks = list(model.stream(input_, **call))
     else:
-        chunks = [chunk async for chunk in model.astream(said, **call)]
+        chunks = [chunk async for chunk in model.astream(input_, **call)]
     if all(isinstance(chunk, AIMessageChunk) for chunk in chunks):
         return add_ai_message_chunks(*chunks)
     return chunks[-1]
 
 
 async def answer(
-    way: str, model: Runnable[LanguageModelInput, Any], said: LanguageModelInput, /, **call: Any
+    way: str, model: Runnable[LanguageModelInput, Any], input_: LanguageModelInput, /, **call: Any
 ) -> AIMessage:
     """Ask in one of the four ways, for a message."""
-    message = await ask(way, model, said, **call)
+    message = await ask(way, model, input_, **call)
     assert isinstance(message, AIMessage)
     return message

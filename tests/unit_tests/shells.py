@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from langchain_minitoolai import contract
-from langchain_minitoolai._chat.stream import Piece
+from langchain_minitoolai._chat.stream import Delta
 from langchain_minitoolai._http.async_client import AsyncClient
 from langchain_minitoolai._http.client import Client
 from langchain_minitoolai._http.deadline import Budget
@@ -231,7 +231,7 @@ class Shell(Protocol):
         """Run a flow."""
         ...
 
-    def batches(self, answer: Any) -> Iterator[list[Piece]]:
+    def batches(self, answer: Any) -> Iterator[list[Delta]]:
         """Read an open answer batch by batch; closing this closes it."""
         ...
 
@@ -256,7 +256,7 @@ class SyncShell(_Base):
             patch.setattr(time, "sleep", self.clock.sleep)
             return self.client.run(flow)
 
-    def batches(self, answer: Any) -> Iterator[list[Piece]]:
+    def batches(self, answer: Any) -> Iterator[list[Delta]]:
         with closing(iter(answer)) as batches:
             yield from batches
 
@@ -276,7 +276,7 @@ class AsyncShell(_Base):
     def run(self, flow: Workflow[T]) -> T:
         return self.do(self.client.run(flow))
 
-    def batches(self, answer: Any) -> Iterator[list[Piece]]:
+    def batches(self, answer: Any) -> Iterator[list[Delta]]:
         found = aiter(answer)
         try:
             while True:
@@ -314,7 +314,7 @@ def once(what: Request) -> Workflow[Response]:
     return reply
 
 
-def text_of(pieces: Iterable[Piece]) -> str:
+def text_of(pieces: Iterable[Delta]) -> str:
     """Join the pieces of an answer that are text."""
     return "".join(piece for piece in pieces if isinstance(piece, str))
 

@@ -54,7 +54,8 @@ def full(kind: type[MiniToolAIError]) -> MiniToolAIError:
         (errors.RateLimitError, core.ModelRateLimitError, True),
         (errors.ServiceError, core.ModelAPIError, True),
         (errors.InvalidResponseError, core.ModelAPIError, True),
-        (errors.GarbledStreamError, core.ModelAPIError, True),
+        (errors.MalformedStreamError, core.ModelAPIError, True),
+        (errors.IncompleteOutputError, core.OutputParserException, False),
         (errors.APIConnectionError, core.ModelConnectionError, True),
         (errors.StreamInterruptedError, core.ModelConnectionError, True),
         (errors.APITimeoutError, core.ModelTimeoutError, False),
@@ -70,7 +71,7 @@ def full(kind: type[MiniToolAIError]) -> MiniToolAIError:
     ],
 )
 def test_an_error_is_ours_and_core_s_and_says_whether_to_try_again(
-    kind: type[MiniToolAIError], parent: type[core.ModelError], *, retryable: bool
+    kind: type[MiniToolAIError], parent: type[Exception], *, retryable: bool
 ) -> None:
     error = kind()
     assert isinstance(error, MiniToolAIError)
@@ -147,7 +148,12 @@ def test_what_an_image_error_tells_can_be_read_on_every_error(
     error = kind(is_retryable=again)
     assert (error.job, error.hint) == (None, "")
     assert error.retry_safe is (again and not isinstance(error, ImageError))
-    may = (errors.ServiceError, errors.APIConnectionError, errors.APITimeoutError)
+    may = (
+        errors.ServiceError,
+        errors.IncompleteOutputError,
+        errors.APIConnectionError,
+        errors.APITimeoutError,
+    )
     assert error.maybe_charged is isinstance(error, may)
 
 

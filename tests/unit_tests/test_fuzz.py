@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from pydantic_core import from_json, to_json
 
 from langchain_minitoolai import ChatMiniToolAI, contract, errors
-from langchain_minitoolai._chat.stream import AnswerReader, Piece
+from langchain_minitoolai._chat.stream import ChatStreamParser, Delta
 from langchain_minitoolai._http import body as _intake
 from langchain_minitoolai._http.body import AnswerIntake, BodyIntake, Decoder
 from langchain_minitoolai._http.deadline import Budget
@@ -58,19 +58,19 @@ _event = st.builds(
     st.builds(json.dumps, _chunk | _named) | st.just("[DONE]") | st.text(max_size=12),
     st.sampled_from(["\n\n", "\r\n\r\n", "\r\r", "\n"]),
 ).map(str.encode)
-_pieces_of_stream = st.lists(_event | st.binary(max_size=12), max_size=8)
+_deltas_of_stream = st.lists(_event | st.binary(max_size=12), max_size=8)
 
 
-def _read(chunks: Iterable[bytes]) -> tuple[list[Piece], errors.MiniToolAIError | None, Any]:
-    reader, pieces = AnswerReader(SECRET), list[Piece]()
+def _read(chunks: Iterable[bytes]) -> tuple[list[Delta], errors.MiniToolAIError | None, Any]:
+    parser, deltas = ChatStreamParser(SECRET), list[Delta]()
     try:
         for chunk in chunks:
-            pieces += reader.feed(chunk)
-        pieces += reader.end()
+            deltas += parser.feed(chunk)
+        deltas += parser.end()
     except errors.MiniToolAIError as error:
         _check_error(error)
-        return pieces, error, reader
-    return pieces, None, reader
+        return deltas, error, parser
+    return deltas, None, parser
 
 
 def _check_error(error: errors.MiniToolAIError) -> None:
@@ -81,43 +81,43 @@ def _check_error(error: errors.MiniToolAIError) -> None:
     assert str(pickle.loads(pickle.dumps(error))) == message  # noqa: S301 - made right here
 
 
-# --- The reader --------------------------------------------------------------------------
+# --- The parser --------------------------------------------------------------------------
 
 
-@given(_pieces_of_stream)
+@given(_deltas_of_stream)
 def test_any_stream_is_an_answer_or_an_error_of_ours(chunks: list[bytes]) -> None:
-    pieces, error, reader = _read(chunks)
-    assert error is not None or reader.complete
-    assert all(isinstance(piece, str) or _are_objects(piece) for piece in pieces)
+    deltas, error, parser = _read(chunks)
+    assert error is not None or parser.complete
+    assert all(isinstance(delta, str) or _are_objects(delta) for delta in deltas)
 
 
-def _are_objects(piece: Piece) -> bool:
-    return isinstance(piece, list) and all(isinstance(call, dict) for call in piece)
+def _are_objects(delta: Delta) -> bool:
+    return isinstance(delta, list) and all(isinstance(call, dict) for call in delta)
 
 
-@given(_pieces_of_stream)
+@given(_deltas_of_stream)
 def test_what_was_read_does_not_depend_on_the_packets(chunks: list[bytes]) -> None:
     whole = b"".join(chunks)
-    pieces, error, _ = _read([whole])
+    deltas, error, _ = _read([whole])
     for cut in ([whole[n : n + 1] for n in range(len(whole))], chunks):
         again, other, _ = _read(cut)
         if error is None:
-            assert again == pieces
+            assert again == deltas
         assert type(other) is type(error)
 
 
-@given(_pieces_of_stream)
+@given(_deltas_of_stream)
 @example(
     [b'data: {"model": 42, "id": [], "choices": [{"finish_reason": 7}], "usage": {"a": 1}}\n\n']
 )
 def test_whatever_was_read_can_be_shown(chunks: list[bytes]) -> None:
-    pieces, error, reader = _read(chunks)
+    deltas, error, parser = _read(chunks)
     if error is not None:
         return
-    builder = _model()._request([HumanMessage("Hi")], None, {}).builder
-    message = builder.result(pieces, reader).generations[0].message
-    again = _model()._request([HumanMessage("Hi")], None, {}).builder
-    streamed = [*again.chunks(pieces), *again.last_chunks(reader)]
+    builder = _model()._request([HumanMessage("Hi")], None, {}).response_builder
+    message = builder.result(deltas, parser).generations[0].message
+    again = _model()._request([HumanMessage("Hi")], None, {}).response_builder
+    streamed = [*again.chunks(deltas), *again.final_chunks(parser)]
     assert "".join(str(chunk.message.content) for chunk in streamed) == message.content
     to_json(message.response_metadata)
 
@@ -126,14 +126,14 @@ def test_whatever_was_read_can_be_shown(chunks: list[bytes]) -> None:
 def test_any_document_in_place_of_a_stream_is_an_answer_or_an_error_of_ours(
     rest: bytes, start: bytes
 ) -> None:
-    _, error, reader = _read([start + rest])
-    assert error is not None or reader.complete
+    _, error, parser = _read([start + rest])
+    assert error is not None or parser.complete
 
 
 @given(_chunk | _named)
 def test_any_json_in_place_of_a_stream_is_an_answer_or_an_error_of_ours(value: Any) -> None:
-    _, error, reader = _read([json.dumps(value).encode()])
-    assert error is not None or reader.complete
+    _, error, parser = _read([json.dumps(value).encode()])
+    assert error is not None or parser.complete
 
 
 # --- Replies that are errors ----------------------------------------------------------------
@@ -221,7 +221,7 @@ def test_no_body_is_kept_beyond_its_bound(status: int, sizes: list[int], bound: 
         assert len(intake.end(None)) <= bound
 
 
-@given(_pieces_of_stream)
+@given(_deltas_of_stream)
 def test_an_intake_raises_nothing_but_errors_of_ours(chunks: list[bytes]) -> None:
     intake = AnswerIntake({}, Budget(lambda: 0.0, 60.0, None), SECRET)
     try:
@@ -301,7 +301,7 @@ def test_any_conversation_is_sent_in_documented_fields_or_refused(
 
 
 def _as_text(body: dict[str, Any]) -> bool:
-    """Tell whether no picture's address is a local path."""
+    """Check that no image's address is a local path."""
     contents = [message["content"] for message in body["messages"]]
     parts = [part for content in contents if isinstance(content, list) for part in content]
     urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]

@@ -7,9 +7,9 @@ from langchain_core.messages import HumanMessage
 
 from langchain_minitoolai import contract
 from langchain_minitoolai._chat.content import (
-    MAX_IMAGE,
-    SILENT_TYPES,
-    is_picture,
+    MAX_IMAGE_BYTES,
+    NON_CONTENT_TYPES,
+    is_image,
     map_text,
     to_content,
     to_parts,
@@ -71,11 +71,11 @@ def refusal(content: Any) -> str:
         pytest.param({"type": "file", "mime_type": "image/png", "base64": DATA}, URL, id="v1-file"),
     ],
 )
-def test_a_picture_is_taken_in_every_form_that_users_hold(
+def test_an_image_is_taken_in_every_form_that_users_hold(
     block: dict[str, Any], expected: str
 ) -> None:
     assert to_parts([block], FIELD) == shown(expected)
-    assert is_picture(block)
+    assert is_image(block)
     check_part(to_parts([block], FIELD)[0])
 
 
@@ -95,7 +95,7 @@ def test_the_detail_goes_along_wherever_it_stands(form: Any, detail: str) -> Non
     assert to_parts([form(detail)], FIELD) == shown(WEB, detail=detail)
 
 
-def test_a_picture_that_core_made_a_block_of_its_own_keeps_its_detail() -> None:
+def test_an_image_that_core_made_a_block_of_its_own_keeps_its_detail() -> None:
     block = {"type": "image_url", "image_url": {"url": WEB, "detail": "low"}}
     made = HumanMessage(content=[block]).content_blocks
     assert to_parts(list(made), FIELD) == shown(WEB, detail="low")
@@ -106,7 +106,7 @@ def test_extras_that_are_none_are_no_detail() -> None:
 
 
 @pytest.mark.parametrize("kind", contract.INPUT_IMAGE_TYPES)
-def test_every_documented_type_of_picture_is_taken(kind: str) -> None:
+def test_every_documented_type_of_image_is_taken(kind: str) -> None:
     block = {"type": "image", "base64": DATA, "mime_type": kind}
     assert to_parts([block], FIELD) == shown(f"data:{kind};base64,{DATA}")
 
@@ -137,7 +137,7 @@ def test_plain_text_is_one_part() -> None:
     assert to_parts("words", FIELD) == [{"type": "text", "text": "words"}]
 
 
-@pytest.mark.parametrize("kind", SILENT_TYPES)
+@pytest.mark.parametrize("kind", NON_CONTENT_TYPES)
 def test_thoughts_and_calls_are_no_content(kind: str) -> None:
     assert to_parts([{"type": kind}, "words"], FIELD) == [{"type": "text", "text": "words"}]
 
@@ -155,10 +155,10 @@ def test_thoughts_and_calls_are_no_content(kind: str) -> None:
     ],
 )
 def test_what_the_service_does_not_take_is_refused_by_its_name(block: dict[str, Any]) -> None:
-    told = refusal(["words", block])
-    assert told.startswith(f"{FIELD}[1]")
-    assert repr(block.get("type")) in told
-    assert "allowed: text and pictures" in told
+    error = refusal(["words", block])
+    assert error.startswith(f"{FIELD}[1]")
+    assert repr(block.get("type")) in error
+    assert "allowed: text and images" in error
 
 
 @pytest.mark.parametrize(
@@ -174,17 +174,17 @@ def test_what_the_service_does_not_take_is_refused_by_its_name(block: dict[str, 
     ],
 )
 def test_an_address_that_is_not_on_the_web_is_refused(address: str) -> None:
-    told = refusal([{"type": "image_url", "image_url": {"url": address}}])
-    assert repr(address[:60])[:-1] in told
-    assert "allowed: https:, http:, or data:image/" in told
-    assert len(told) < 300
+    error = refusal([{"type": "image_url", "image_url": {"url": address}}])
+    assert repr(address[:60])[:-1] in error
+    assert "allowed: https:, http:, or data:image/" in error
+    assert len(error) < 300
 
 
 @pytest.mark.parametrize("address", [None, 5, b"https://example.com/a.png"])
 def test_an_address_that_is_no_text_is_refused(address: Any) -> None:
-    told = refusal([{"type": "image_url", "image_url": {"url": address}}])
-    assert repr(address) in told
-    assert "allowed: text" in told
+    error = refusal([{"type": "image_url", "image_url": {"url": address}}])
+    assert repr(address) in error
+    assert "allowed: text" in error
 
 
 @pytest.mark.parametrize(
@@ -198,15 +198,15 @@ def test_an_address_that_is_no_text_is_refused(address: Any) -> None:
     ],
 )
 def test_data_of_another_kind_is_refused(url: str) -> None:
-    told = refusal([{"type": "image", "url": url}])
-    assert repr(url)[:-1] in told
-    assert ", ".join(contract.INPUT_IMAGE_TYPES) in told
+    error = refusal([{"type": "image", "url": url}])
+    assert repr(url)[:-1] in error
+    assert ", ".join(contract.INPUT_IMAGE_TYPES) in error
 
 
 @pytest.mark.parametrize("data", ["", "!!!!", "AAA", "AA==AA==", "====", "   "])
 def test_data_that_is_empty_or_no_base64_is_refused(data: str) -> None:
-    told = refusal([{"type": "image_url", "image_url": f"data:image/png;base64,{data}"}])
-    assert "empty or no base64" in told
+    error = refusal([{"type": "image_url", "image_url": f"data:image/png;base64,{data}"}])
+    assert "empty or no base64" in error
 
 
 @pytest.mark.parametrize(
@@ -220,31 +220,31 @@ def test_data_that_is_empty_or_no_base64_is_refused(data: str) -> None:
         {"type": "input_image", "file_id": "file-1"},
     ],
 )
-def test_a_picture_that_is_nowhere_is_refused(block: dict[str, Any]) -> None:
+def test_an_image_that_is_nowhere_is_refused(block: dict[str, Any]) -> None:
     assert "allowed: image_url, url, base64 with mime_type, or source" in refusal([block])
 
 
 def test_base64_needs_its_type() -> None:
-    told = refusal([{"type": "image", "base64": DATA}])
-    assert "without its mime_type" in told
-    assert ", ".join(contract.INPUT_IMAGE_TYPES) in told
+    error = refusal([{"type": "image", "base64": DATA}])
+    assert "without its mime_type" in error
+    assert ", ".join(contract.INPUT_IMAGE_TYPES) in error
 
 
-def test_a_picture_that_is_too_large_is_refused_with_its_size() -> None:
+def test_an_image_that_is_too_large_is_refused_with_its_size() -> None:
     data = "A" * (40 * 1024 * 1024)
-    told = refusal([{"type": "image", "base64": data, "mime_type": "image/png"}])
-    assert f"{len(data) * 3 // 4:,}" in told
-    assert f"at most {MAX_IMAGE:,}" in told
-    assert len(told) < 200
+    error = refusal([{"type": "image", "base64": data, "mime_type": "image/png"}])
+    assert f"{len(data) * 3 // 4:,}" in error
+    assert f"at most {MAX_IMAGE_BYTES:,}" in error
+    assert len(error) < 200
 
 
 @pytest.mark.parametrize("detail", ["medium", 5, "", ["low"]])
 def test_a_detail_that_is_not_documented_is_refused(detail: Any) -> None:
-    told = refusal([{"type": "image_url", "image_url": {"url": WEB, "detail": detail}}])
-    assert f"detail is {detail!r}; allowed: {', '.join(contract.IMAGE_DETAILS)}" in told
+    error = refusal([{"type": "image_url", "image_url": {"url": WEB, "detail": detail}}])
+    assert f"detail is {detail!r}; allowed: {', '.join(contract.IMAGE_DETAILS)}" in error
 
 
-def test_text_parts_join_to_plain_text_and_pictures_keep_the_parts() -> None:
+def test_text_parts_join_to_plain_text_and_images_keep_the_parts() -> None:
     text = to_parts(["a", {"type": "text", "text": "b"}], FIELD)
     assert to_content(text) == "ab"
     mixed = to_parts(["a", {"type": "image", "url": WEB}], FIELD)

@@ -16,7 +16,12 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_minitoolai._chat.messages import is_result_block, picture, to_wire
+from langchain_minitoolai._chat.messages import (
+    _image_part,
+    _is_result_block,
+    to_api_messages,
+    to_native_messages,
+)
 from langchain_minitoolai._tool_calling.prompt import neutralise
 from langchain_minitoolai.errors import InvalidInputError
 from tests.unit_tests.conversations import CONVERSATIONS, DATA, WEB
@@ -36,7 +41,7 @@ def results(content: Any) -> list[dict[str, Any]]:
 
 def refusal(*messages: BaseMessage) -> str:
     with pytest.raises(InvalidInputError) as caught:
-        to_wire(messages)
+        to_api_messages(messages)
     return str(caught.value)
 
 
@@ -44,14 +49,14 @@ def refusal(*messages: BaseMessage) -> str:
 def test_no_conversation_gives_a_field_or_a_role_that_is_not_documented(
     messages: list[BaseMessage],
 ) -> None:
-    check_messages(to_wire(messages))
-    check_messages(to_wire(messages, "The rules."))
+    check_messages(to_api_messages(messages))
+    check_messages(to_api_messages(messages, "The rules."))
 
 
 @given(CONVERSATIONS)
 def test_calls_and_results_stand_only_where_they_were_made(messages: list[BaseMessage]) -> None:
     rules = "The rules."
-    for message in to_wire(messages, rules):
+    for message in to_api_messages(messages, rules):
         content = message["content"]
         parts = [content] if isinstance(content, str) else [part.get("text") for part in content]
         text = "".join(part for part in parts if part)
@@ -64,7 +69,7 @@ def test_calls_and_results_stand_only_where_they_were_made(messages: list[BaseMe
 
 
 def test_each_message_has_its_role() -> None:
-    wire = to_wire(
+    api_messages = to_api_messages(
         [
             SystemMessage("a"),
             HumanMessage("b", name="Ola"),
@@ -76,21 +81,30 @@ def test_each_message_has_its_role() -> None:
         ]
     )
     roles = ["developer", "user", "assistant", "assistant", "developer", "user", "assistant"]
-    assert wire == [
+    assert api_messages == [
         {"role": role, "content": content} for role, content in zip(roles, "abcdefg", strict=True)
     ]
 
 
 def test_a_system_message_later_in_the_history_stays_where_it_is() -> None:
-    wire = to_wire([HumanMessage("a"), SystemMessage("b"), HumanMessage("c")], "The rules.")
-    assert [message["role"] for message in wire] == ["developer", "user", "developer", "user"]
-    assert [message["content"] for message in wire] == ["The rules.", "a", "b", "c"]
+    api_messages = to_api_messages(
+        [HumanMessage("a"), SystemMessage("b"), HumanMessage("c")], "The rules."
+    )
+    assert [message["role"] for message in api_messages] == [
+        "developer",
+        "user",
+        "developer",
+        "user",
+    ]
+    assert [message["content"] for message in api_messages] == ["The rules.", "a", "b", "c"]
 
 
-def test_the_rules_follow_the_user_s_own_system_text() -> None:
-    wire = to_wire([SystemMessage([{"type": "text", "text": "Be kind."}])], "The rules.")
-    assert wire == [{"role": "developer", "content": "Be kind.\n\nThe rules."}]
-    assert to_wire([SystemMessage("")], "The rules.")[0]["content"] == "The rules."
+def test_the_instructions_follow_the_user_s_own_system_text() -> None:
+    api_messages = to_api_messages(
+        [SystemMessage([{"type": "text", "text": "Be kind."}])], "The rules."
+    )
+    assert api_messages == [{"role": "developer", "content": "Be kind.\n\nThe rules."}]
+    assert to_api_messages([SystemMessage("")], "The rules.")[0]["content"] == "The rules."
 
 
 def test_an_empty_conversation_is_refused() -> None:
@@ -106,16 +120,16 @@ def test_an_empty_conversation_is_refused() -> None:
     ],
 )
 def test_a_role_that_the_service_does_not_know_is_refused(message: BaseMessage, role: str) -> None:
-    told = refusal(HumanMessage("a"), message)
-    assert told.startswith(f"messages[1].content: the role is {role!r}; allowed: system, ")
+    error = refusal(HumanMessage("a"), message)
+    assert error.startswith(f"messages[1].content: the role is {role!r}; allowed: system, ")
 
 
 def test_a_block_that_can_t_be_sent_is_named_by_its_place() -> None:
     audio = {"type": "audio", "base64": "AA==", "mime_type": "audio/wav"}
-    told = refusal(SystemMessage("a"), HumanMessage(["b", audio]))
-    assert told.startswith("messages[1].content[1] is a block of type 'audio'")
-    told = refusal(HumanMessage([{"type": "tool_result", "tool_use_id": "1"}, audio]))
-    assert told.startswith("messages[0].content[1]")
+    error = refusal(SystemMessage("a"), HumanMessage(["b", audio]))
+    assert error.startswith("messages[1].content[1] is a block of type 'audio'")
+    error = refusal(HumanMessage([{"type": "tool_result", "tool_use_id": "1"}, audio]))
+    assert error.startswith("messages[0].content[1]")
 
 
 @pytest.mark.parametrize(
@@ -125,18 +139,18 @@ def test_a_block_that_can_t_be_sent_is_named_by_its_place() -> None:
         ChatMessage(content=[{"type": "image", "url": WEB}], role="assistant"),
     ],
 )
-def test_only_users_and_tools_show_pictures(message: BaseMessage) -> None:
-    told = refusal(message)
-    assert told.startswith("messages[0].content holds a picture; allowed for the role ")
+def test_only_users_and_tools_show_images(message: BaseMessage) -> None:
+    error = refusal(message)
+    assert error.startswith("messages[0].content holds an image; allowed for the role ")
 
 
-def test_a_user_s_pictures_and_words_keep_their_order() -> None:
+def test_a_user_s_images_and_words_keep_their_order() -> None:
     content: list[str | dict[str, Any]] = [
         "Look:",
         {"type": "image", "url": WEB},
         {"type": "text", "text": "Well?"},
     ]
-    assert to_wire([HumanMessage(content)])[0]["content"] == [
+    assert to_api_messages([HumanMessage(content)])[0]["content"] == [
         {"type": "text", "text": "Look:"},
         {"type": "image_url", "image_url": {"url": WEB}},
         {"type": "text", "text": "Well?"},
@@ -144,14 +158,16 @@ def test_a_user_s_pictures_and_words_keep_their_order() -> None:
 
 
 def test_blocks_of_text_alone_become_plain_text() -> None:
-    assert to_wire([HumanMessage(["a", {"type": "text", "text": "b"}])])[0]["content"] == "ab"
+    assert (
+        to_api_messages([HumanMessage(["a", {"type": "text", "text": "b"}])])[0]["content"] == "ab"
+    )
 
 
 # --- Results --------------------------------------------------------------------------
 
 
 def test_results_in_a_row_become_one_user_message_with_the_tools_names() -> None:
-    wire = to_wire(
+    api_messages = to_api_messages(
         [
             HumanMessage("Add."),
             AIMessage("", tool_calls=[CALL, {**CALL, "id": "call_2", "name": "sub"}]),
@@ -161,36 +177,38 @@ def test_results_in_a_row_become_one_user_message_with_the_tools_names() -> None
             HumanMessage("So?"),
         ]
     )
-    assert [message["role"] for message in wire] == ["user", "assistant", "user", "user"]
-    assert results(wire[2]["content"]) == [
+    assert [message["role"] for message in api_messages] == ["user", "assistant", "user", "user"]
+    assert results(api_messages[2]["content"]) == [
         {"id": "call_1", "name": "add", "status": "success", "content": "3"},
         {"id": "call_2", "name": "sub", "status": "error", "content": "No."},
         {"id": "", "name": "old", "status": "success", "content": "5"},
     ]
-    assert wire[3]["content"] == "So?"
+    assert api_messages[3]["content"] == "So?"
 
 
 def test_a_result_s_own_name_wins_and_an_orphan_has_none() -> None:
-    wire = to_wire(
+    api_messages = to_api_messages(
         [
             AIMessage("", tool_calls=[CALL]),
             ToolMessage("3", tool_call_id="call_1", name="mine"),
             ToolMessage("4", tool_call_id="unknown"),
         ]
     )
-    assert [result["name"] for result in results(wire[1]["content"])] == ["mine", ""]
+    assert [result["name"] for result in results(api_messages[1]["content"])] == ["mine", ""]
 
 
-def test_a_call_without_a_result_is_told_all_the_same() -> None:
-    wire = to_wire([HumanMessage("Add."), AIMessage("", tool_calls=[CALL]), HumanMessage("Wait.")])
-    assert wire[1]["content"] == (
+def test_a_call_without_a_result_is_written_all_the_same() -> None:
+    api_messages = to_api_messages(
+        [HumanMessage("Add."), AIMessage("", tool_calls=[CALL]), HumanMessage("Wait.")]
+    )
+    assert api_messages[1]["content"] == (
         '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
     )
-    check_messages(wire)
+    check_messages(api_messages)
 
 
-def test_pictures_of_results_are_shown_after_them_in_order() -> None:
-    wire = to_wire(
+def test_images_of_results_are_shown_after_them_in_order() -> None:
+    api_messages = to_api_messages(
         [
             ToolMessage(["See", {"type": "image", "url": WEB}], tool_call_id="1"),
             ToolMessage(
@@ -198,7 +216,7 @@ def test_pictures_of_results_are_shown_after_them_in_order() -> None:
             ),
         ]
     )
-    content = wire[0]["content"]
+    content = api_messages[0]["content"]
     assert [part["type"] for part in content] == ["text", "image_url", "image_url"]
     assert [part["image_url"]["url"] for part in content[1:]] == [
         WEB,
@@ -207,17 +225,17 @@ def test_pictures_of_results_are_shown_after_them_in_order() -> None:
     assert [result["content"] for result in results(content)] == ["See\n[image 1]", "[image 2]"]
 
 
-def test_a_picture_of_a_result_that_can_t_be_sent_is_named() -> None:
+def test_an_image_of_a_result_that_can_t_be_sent_is_named() -> None:
     lost = ToolMessage(["See", {"type": "image", "url": "file:///a"}], tool_call_id="1")
-    told = refusal(HumanMessage("a"), lost)
-    assert told.startswith("messages[1].content: the picture's address is 'file:///a'")
-    told = refusal(HumanMessage("a"), ToolMessage("b", tool_call_id="2"), lost)
-    assert told.startswith("messages[1:3].content: the picture's address is 'file:///a'")
+    error = refusal(HumanMessage("a"), lost)
+    assert error.startswith("messages[1].content: the image's URL is 'file:///a'")
+    error = refusal(HumanMessage("a"), ToolMessage("b", tool_call_id="2"), lost)
+    assert error.startswith("messages[1:3].content: the image's URL is 'file:///a'")
 
 
-def test_a_block_is_a_picture_or_none() -> None:
-    assert picture("f", {"type": "text", "text": "a"}) is None
-    assert picture("f", {"type": "image", "url": WEB}) == {
+def test_a_block_is_an_image_or_none() -> None:
+    assert _image_part("f", {"type": "text", "text": "a"}) is None
+    assert _image_part("f", {"type": "image", "url": WEB}) == {
         "type": "image_url",
         "image_url": {"url": WEB},
     }
@@ -227,7 +245,7 @@ def test_a_block_is_a_picture_or_none() -> None:
 
 
 def test_a_conversation_in_anthropic_s_form_is_taken() -> None:
-    wire = to_wire(
+    api_messages = to_api_messages(
         [
             HumanMessage([{"type": "text", "text": "Add.", "cache_control": {"type": "x"}}]),
             AIMessage(
@@ -253,12 +271,12 @@ def test_a_conversation_in_anthropic_s_form_is_taken() -> None:
             ),
         ]
     )
-    check_messages(wire)
-    assert "secret" not in str(wire)
-    assert wire[1]["content"] == (
+    check_messages(api_messages)
+    assert "secret" not in str(api_messages)
+    assert api_messages[1]["content"] == (
         'I add.\n<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
     )
-    text, shown, more = wire[2]["content"]
+    text, shown, more = api_messages[2]["content"]
     assert results(text["text"]) == [
         {"id": "toolu_1", "name": "add", "status": "error", "content": "No.\n[image 1]"}
     ]
@@ -267,22 +285,22 @@ def test_a_conversation_in_anthropic_s_form_is_taken() -> None:
 
 
 def test_a_block_is_a_result_in_anthropic_s_form_or_not() -> None:
-    assert is_result_block({"type": "tool_result"})
-    assert not is_result_block({"type": "text"})
-    assert not is_result_block("tool_result")
+    assert _is_result_block({"type": "tool_result"})
+    assert not _is_result_block({"type": "text"})
+    assert not _is_result_block("tool_result")
 
 
-def test_an_answer_in_blocks_is_told_as_its_text() -> None:
+def test_an_answer_in_blocks_is_written_as_its_text() -> None:
     message = AIMessage([{"type": "reasoning", "reasoning": "secret"}, "Yes", {"text": "!"}])
-    assert to_wire([HumanMessage("a"), message])[1]["content"] == "Yes!"
+    assert to_api_messages([HumanMessage("a"), message])[1]["content"] == "Yes!"
 
 
 # --- Forgery --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("forged", [FORGED_CALL, FORGED_END, "</tools>", "</response_schema>"])
-def test_text_that_imitates_the_tags_is_neutralised_wherever_others_wrote_it(forged: str) -> None:
-    wire = to_wire(
+def test_text_that_imitates_the_tags_is_sanitized_wherever_others_wrote_it(forged: str) -> None:
+    api_messages = to_api_messages(
         [
             HumanMessage(forged),
             HumanMessage([{"type": "text", "text": forged}]),
@@ -293,19 +311,178 @@ def test_text_that_imitates_the_tags_is_neutralised_wherever_others_wrote_it(for
         ],
         "The rules.",
     )
-    tags = re.findall(r"</?(?:tool_call|tool_response|tools|response_schema)>", str(wire))
+    tags = re.findall(r"</?(?:tool_call|tool_response|tools|response_schema)>", str(api_messages))
     assert tags == ["<tool_response>", "</tool_response>"]
-    assert results(wire[-1]["content"])[0]["content"] == neutralise(forged)
+    assert results(api_messages[-1]["content"])[0]["content"] == neutralise(forged)
 
 
-def test_text_is_left_alone_where_no_tools_are_spoken_of() -> None:
+def test_text_is_left_alone_where_no_tools_are_mentioned() -> None:
     messages = [HumanMessage(FORGED_CALL), AIMessage(FORGED_CALL), HumanMessage(["<tools>"])]
-    contents = [message["content"] for message in to_wire(messages)]
+    contents = [message["content"] for message in to_api_messages(messages)]
     assert contents == [FORGED_CALL, FORGED_CALL, "<tools>"]
 
 
-def test_a_history_with_tools_guards_its_text_even_without_tools_bound() -> None:
-    wire = to_wire([HumanMessage(FORGED_CALL), AIMessage("", tool_calls=[CALL])])
-    assert "<tool_call>" not in wire[0]["content"]
-    wire = to_wire([HumanMessage([FORGED_CALL, {"type": "tool_result", "tool_use_id": "1"}])])
-    assert "<tool_call>" not in str(wire)
+def test_a_history_with_tools_sanitizes_its_text_even_without_tools_bound() -> None:
+    api_messages = to_api_messages([HumanMessage(FORGED_CALL), AIMessage("", tool_calls=[CALL])])
+    assert "<tool_call>" not in api_messages[0]["content"]
+    api_messages = to_api_messages(
+        [HumanMessage([FORGED_CALL, {"type": "tool_result", "tool_use_id": "1"}])]
+    )
+    assert "<tool_call>" not in str(api_messages)
+
+
+# --- Native messages -----------------------------------------------------------------
+
+
+CALL = {"type": "tool_call", "id": "call_1", "name": "add", "args": {"a": 1}}
+SHOWN = {"type": "image_url", "image_url": {"url": WEB}}
+IMAGE = {"type": "image", "url": WEB}
+
+
+def check_native(api_messages: list[dict[str, Any]]) -> None:
+    """Refuse what OpenAI's form does not have."""
+    for message in api_messages:
+        if message["role"] == "tool":
+            assert set(message) == {"role", "tool_call_id", "content"}
+            assert isinstance(message["tool_call_id"], str)
+            assert isinstance(message["content"], str)
+        elif "tool_calls" in message:
+            assert set(message) == {"role", "content", "tool_calls"}
+            assert message["role"] == "assistant"
+            assert message["content"] is None or isinstance(message["content"], str)
+            for call in message["tool_calls"]:
+                assert set(call) == {"id", "type", "function"}
+                assert call["type"] == "function"
+                assert isinstance(call["function"]["name"], str)
+                json.loads(call["function"]["arguments"])
+        else:
+            check_messages([message])
+
+
+@given(CONVERSATIONS)
+def test_every_conversation_comes_out_in_openai_s_form(messages: list[BaseMessage]) -> None:
+    check_native(to_native_messages(messages))
+
+
+def test_calls_and_results_have_their_own_fields() -> None:
+    api_messages = to_native_messages(
+        [
+            SystemMessage("Be kind."),
+            HumanMessage("Add.", name="Ola"),
+            AIMessage("", tool_calls=[CALL]),
+            ToolMessage("3", tool_call_id="call_1"),
+            AIMessage("It is 3."),
+        ]
+    )
+    assert api_messages == [
+        {"role": "developer", "content": "Be kind."},
+        {"role": "user", "content": "Add."},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {
+                    "id": "call_1",
+                    "type": "function",
+                    "function": {"name": "add", "arguments": '{"a":1}'},
+                }
+            ],
+        },
+        {"role": "tool", "tool_call_id": "call_1", "content": "3"},
+        {"role": "assistant", "content": "It is 3."},
+    ]
+
+
+def test_words_and_calls_of_one_answer_stay_together() -> None:
+    content: list[str | dict[str, Any]] = [
+        {"type": "thinking", "thinking": "secret", "signature": "x"},
+        {"type": "text", "text": "I add."},
+        {"type": "tool_use", "id": "call_1", "name": "add", "input": {"a": 1}},
+    ]
+    (message,) = to_native_messages([AIMessage(content, tool_calls=[CALL])])
+    assert message["content"] == "I add."
+    assert [call["id"] for call in message["tool_calls"]] == ["call_1"]
+
+
+def test_images_of_results_follow_the_results_in_a_user_message() -> None:
+    api_messages = to_native_messages(
+        [
+            AIMessage("", tool_calls=[CALL, {**CALL, "id": "call_2"}]),
+            ToolMessage(["See", IMAGE], tool_call_id="call_1"),
+            ToolMessage([IMAGE], tool_call_id="call_2"),
+            HumanMessage("So?"),
+        ]
+    )
+    assert api_messages[1:] == [
+        {"role": "tool", "tool_call_id": "call_1", "content": "See\n[image 1]"},
+        {"role": "tool", "tool_call_id": "call_2", "content": "[image 2]"},
+        {"role": "user", "content": [SHOWN, SHOWN]},
+        {"role": "user", "content": "So?"},
+    ]
+
+
+def test_images_of_the_last_result_are_shown_too() -> None:
+    api_messages = to_native_messages([ToolMessage([IMAGE], tool_call_id="1")])
+    assert api_messages[-1] == {"role": "user", "content": [SHOWN]}
+
+
+def test_results_in_anthropic_s_form_become_messages_of_their_own() -> None:
+    api_messages = to_native_messages(
+        [
+            HumanMessage(
+                [
+                    {"type": "tool_result", "tool_use_id": "1", "content": "3"},
+                    {"type": "tool_result", "tool_use_id": "2", "content": [IMAGE]},
+                    "Go on.",
+                ]
+            ),
+            HumanMessage([{"type": "tool_result", "tool_use_id": "3"}]),
+        ]
+    )
+    assert api_messages == [
+        {"role": "tool", "tool_call_id": "1", "content": "3"},
+        {"role": "tool", "tool_call_id": "2", "content": "[image 1]"},
+        {"role": "user", "content": [SHOWN, {"type": "text", "text": "Go on."}]},
+        {"role": "tool", "tool_call_id": "3", "content": ""},
+    ]
+
+
+def test_what_other_providers_say_in_a_result_or_an_answer_is_no_reason_to_fail() -> None:
+    searched = {"type": "web_search_call", "id": "ws_1"}
+    api_messages = to_native_messages(
+        [
+            AIMessage([searched, "Yes"]),
+            ToolMessage([{"type": "json", "value": 1}], tool_call_id="1"),
+            FunctionMessage(content="5", name="old"),
+        ]
+    )
+    assert "Yes" in api_messages[0]["content"]
+    assert json.loads(api_messages[1]["content"]) == {"type": "json", "value": 1}
+    assert api_messages[2] == {"role": "tool", "tool_call_id": "", "content": "5"}
+
+
+def test_an_empty_conversation_is_refused_in_native_mode() -> None:
+    with pytest.raises(InvalidInputError, match="messages is empty; allowed: one message or more"):
+        to_native_messages([])
+
+
+@pytest.mark.parametrize(
+    "message", [SystemMessage([IMAGE]), ChatMessage(content=[IMAGE], role="assistant")]
+)
+def test_only_users_and_tools_show_images_in_native_mode(message: BaseMessage) -> None:
+    with pytest.raises(InvalidInputError, match=r"messages\[1\]\.content holds an image; allowed"):
+        to_native_messages([HumanMessage("a"), message])
+
+
+def test_a_block_that_can_t_be_sent_is_named_in_native_mode() -> None:
+    content: list[str | dict[str, Any]] = [
+        {"type": "tool_result", "tool_use_id": "1"},
+        {"type": "audio"},
+    ]
+    with pytest.raises(InvalidInputError, match=r"messages\[0\]\.content\[1\] is a block"):
+        to_native_messages([HumanMessage(content)])
+
+
+def test_an_unknown_role_is_refused_in_native_mode() -> None:
+    with pytest.raises(InvalidInputError, match=r"messages\[0\]\.content: the role is 'critic'"):
+        to_native_messages([ChatMessage(content="x", role="critic")])

@@ -12,18 +12,18 @@ from pydantic.v1 import BaseModel as BaseModelV1
 from langchain_minitoolai import contract
 from langchain_minitoolai._chat import parameters as _parameters
 from langchain_minitoolai._chat.parameters import (
-    Parameters,
-    check_max_tokens,
-    check_model,
-    check_temperature,
-    chosen,
-    openai_tools,
-    response_format,
-    stop_sequences,
+    CallOptions,
+    normalize_response_format,
+    normalize_stop,
+    normalize_tool_choice,
+    to_openai_tools,
+    validate_max_tokens,
+    validate_model,
+    validate_temperature,
 )
 from langchain_minitoolai.errors import InvalidInputError
 
-OWN = Parameters("gpt-4o", temperature=0.5, max_tokens=10, stop=["a"])
+OWN = CallOptions("gpt-4o", temperature=0.5, max_tokens=10, stop=["a"])
 
 
 def refusal(call: Callable[[], Any]) -> str:
@@ -33,7 +33,7 @@ def refusal(call: Callable[[], Any]) -> str:
 
 
 @pytest.fixture
-def nothing_was_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_warning_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_parameters, "_warned", set())
 
 
@@ -42,7 +42,7 @@ def nothing_was_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_call_s_own_parameters_win_and_the_others_stay() -> None:
     changed = OWN.replace({"model": "gpt-4.1", "temperature": 0, "stop": None})
-    assert changed == Parameters("gpt-4.1", temperature=0, max_tokens=10)
+    assert changed == CallOptions("gpt-4.1", temperature=0, max_tokens=10)
     assert OWN.temperature == 0.5
 
 
@@ -63,13 +63,13 @@ def test_what_core_passes_for_itself_is_no_parameter_and_no_error() -> None:
 
 
 def test_an_unknown_parameter_is_refused_by_name_with_what_is_allowed() -> None:
-    told = refusal(lambda: OWN.replace({"top_p": 1}))
-    assert told.startswith("top_p is no parameter of a call; allowed: model, temperature, ")
-    assert "model_kwargs" in told
+    error = refusal(lambda: OWN.replace({"top_p": 1}))
+    assert error.startswith("top_p is no parameter of a call; allowed: model, temperature, ")
+    assert "model_kwargs" in error
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "error"),
     [
         ({"temperature": 3}, "temperature is 3; allowed: 0.0 to 2.0"),
         ({"max_tokens": 0}, "max_tokens is 0; allowed: 1 or more"),
@@ -79,43 +79,43 @@ def test_an_unknown_parameter_is_refused_by_name_with_what_is_allowed() -> None:
     ],
 )
 def test_a_value_out_of_its_range_is_refused_before_anything_is_sent(
-    change: dict[str, Any], told: str
+    change: dict[str, Any], error: str
 ) -> None:
-    assert refusal(lambda: OWN.replace(change)).startswith(told)
+    assert refusal(lambda: OWN.replace(change)).startswith(error)
 
 
 @pytest.mark.parametrize("temperature", [None, 0, 0.0, 1, 1.5, 2, 2.0])
 def test_a_temperature_in_the_documented_range_passes(temperature: float | None) -> None:
-    assert check_temperature(temperature) == temperature
+    assert validate_temperature(temperature) == temperature
 
 
 @pytest.mark.parametrize("temperature", [-0.1, 2.1, 3, float("nan"), float("inf"), "1", True, []])
 def test_any_other_temperature_is_refused(temperature: Any) -> None:
-    told = refusal(lambda: check_temperature(temperature))
-    assert told == f"temperature is {temperature!r}; allowed: 0.0 to 2.0"
+    error = refusal(lambda: validate_temperature(temperature))
+    assert error == f"temperature is {temperature!r}; allowed: 0.0 to 2.0"
 
 
 @pytest.mark.parametrize("max_tokens", [0, -1, 1.5, "10", True])
 def test_max_tokens_is_a_positive_whole_number(max_tokens: Any) -> None:
-    told = refusal(lambda: check_max_tokens(max_tokens))
-    assert told == f"max_tokens is {max_tokens!r}; allowed: 1 or more"
-    assert [check_max_tokens(allowed) for allowed in (None, 1)] == [None, 1]
+    error = refusal(lambda: validate_max_tokens(max_tokens))
+    assert error == f"max_tokens is {max_tokens!r}; allowed: 1 or more"
+    assert [validate_max_tokens(allowed) for allowed in (None, 1)] == [None, 1]
 
 
-@pytest.mark.usefixtures("nothing_was_warned_of")
+@pytest.mark.usefixtures("no_warning_given")
 def test_an_unknown_model_is_warned_of_once_and_sent() -> None:
     with pytest.warns(UserWarning, match="'gpt-9' is not among those the service documents"):
-        assert check_model("gpt-9") == "gpt-9"
+        assert validate_model("gpt-9") == "gpt-9"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert check_model("gpt-9") == "gpt-9"
-        assert [check_model(model) for model in contract.CHAT_MODELS] == [*contract.CHAT_MODELS]
+        assert validate_model("gpt-9") == "gpt-9"
+        assert [validate_model(model) for model in contract.CHAT_MODELS] == [*contract.CHAT_MODELS]
 
 
 @pytest.mark.parametrize("model", [None, "", "  ", 5])
 def test_a_model_without_a_name_is_refused(model: Any) -> None:
-    told = refusal(lambda: check_model(model))
-    assert told == f"model is {model!r}; allowed: {', '.join(contract.CHAT_MODELS)}"
+    error = refusal(lambda: validate_model(model))
+    assert error == f"model is {model!r}; allowed: {', '.join(contract.CHAT_MODELS)}"
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_a_model_without_a_name_is_refused(model: Any) -> None:
     [(None, ()), ([], ()), ("a", ("a",)), (["a", "b"], ("a", "b")), (("a",), ("a",))],
 )
 def test_stop_sequences_come_one_or_several(stop: Any, expected: tuple[str, ...]) -> None:
-    assert stop_sequences(stop) == expected
+    assert normalize_stop(stop) == expected
 
 
 @pytest.mark.parametrize(
-    ("stop", "told"),
+    ("stop", "error"),
     [
         ("", "stop holds ''; allowed: text that is not empty"),
         (["a", ""], "stop holds ''; allowed: text that is not empty"),
@@ -135,8 +135,8 @@ def test_stop_sequences_come_one_or_several(stop: Any, expected: tuple[str, ...]
         (5, "stop is 5; allowed: text, or a list of texts"),
     ],
 )
-def test_a_stop_sequence_that_is_no_text_is_refused(stop: Any, told: str) -> None:
-    assert refusal(lambda: stop_sequences(stop)) == told
+def test_a_stop_sequence_that_is_no_text_is_refused(stop: Any, error: str) -> None:
+    assert refusal(lambda: normalize_stop(stop)) == error
 
 
 # --- Tools ------------------------------------------------------------------------------
@@ -220,10 +220,10 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required"
     ],
 )
 def test_a_tool_is_taken_in_every_form(given: Any, name: str) -> None:
-    (made,) = openai_tools([given])
-    assert made["type"] == "function"
-    assert set(made) == {"type", "function"}
-    function = made["function"]
+    (converted,) = to_openai_tools([given])
+    assert converted["type"] == "function"
+    assert set(converted) == {"type", "function"}
+    function = converted["function"]
     assert function["name"] == name
     assert function["description"].startswith("Add numbers.")
     assert function["parameters"]["properties"]["a"]["type"] == "integer"
@@ -236,19 +236,19 @@ def test_a_runnable_is_taken_as_a_tool() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # core calls this beta
         greeter = chain.as_tool(name="greeter", description="Greet somebody.")
-    (made,) = openai_tools([greeter])
-    assert made["function"]["name"] == "greeter"
-    assert "name" in made["function"]["parameters"]["properties"]
+    (converted,) = to_openai_tools([greeter])
+    assert converted["function"]["name"] == "greeter"
+    assert "name" in converted["function"]["parameters"]["properties"]
 
 
 def test_strict_goes_into_the_tools() -> None:
-    (made,) = openai_tools([by_function], strict=True)
-    assert made["function"]["strict"] is True
-    assert made["function"]["parameters"]["additionalProperties"] is False
+    (converted,) = to_openai_tools([by_function], strict=True)
+    assert converted["function"]["strict"] is True
+    assert converted["function"]["parameters"]["additionalProperties"] is False
 
 
 def test_no_tools_are_no_tools() -> None:
-    assert openai_tools(()) == []
+    assert to_openai_tools(()) == []
 
 
 @pytest.mark.parametrize(
@@ -265,17 +265,17 @@ def test_no_tools_are_no_tools() -> None:
     ],
 )
 def test_a_tool_that_is_no_function_is_refused_by_its_type(given: dict[str, Any]) -> None:
-    told = refusal(lambda: openai_tools([by_function, given]))
-    assert told.startswith("tools[1] ")
-    assert repr(given["type"]) in told
-    assert "allowed: functions with a name" in told
+    error = refusal(lambda: to_openai_tools([by_function, given]))
+    assert error.startswith("tools[1] ")
+    assert repr(given["type"]) in error
+    assert "allowed: functions with a name" in error
 
 
 def test_a_tool_of_core_s_that_asks_for_a_type_of_the_provider_s_is_refused() -> None:
     metadata = {"type": "custom_tool"}
     run = Tool(name="run", func=str, description="Run.", metadata=metadata)
-    told = refusal(lambda: openai_tools([run]))
-    assert "'custom' and describes no function" in told
+    error = refusal(lambda: to_openai_tools([run]))
+    assert "'custom' and describes no function" in error
 
 
 class NoSchema:
@@ -292,16 +292,18 @@ def of_nobody_knows(a: "Nobody") -> None:  # type: ignore[name-defined]  # noqa:
 
 @pytest.mark.parametrize("given", [5, "add", None, {}, SCHEMA, int, of_no_schema, of_nobody_knows])
 def test_a_tool_that_can_t_be_described_is_refused_by_its_place(given: Any) -> None:
-    told = refusal(lambda: openai_tools([by_function, given]))
-    assert told.startswith("tools[1] can't be described: ")
+    error = refusal(lambda: to_openai_tools([by_function, given]))
+    assert error.startswith("tools[1] can't be described: ")
 
 
 @pytest.mark.parametrize("given", [5, "add", {"name": "add"}])
 def test_tools_that_are_no_list_are_refused(given: Any) -> None:
-    assert refusal(lambda: openai_tools(given)) == f"tools is {given!r}; allowed: a list of tools"
+    assert (
+        refusal(lambda: to_openai_tools(given)) == f"tools is {given!r}; allowed: a list of tools"
+    )
 
 
-TOOLS = openai_tools([by_function, ByModel])
+TOOLS = to_openai_tools([by_function, ByModel])
 
 
 @pytest.mark.parametrize(
@@ -327,58 +329,62 @@ TOOLS = openai_tools([by_function, ByModel])
     ],
 )
 def test_a_tool_choice_has_one_meaning_in_every_form(choice: Any, expected: str) -> None:
-    assert chosen(choice, TOOLS) == expected
+    assert normalize_tool_choice(choice, TOOLS) == expected
 
 
 @pytest.mark.parametrize("choice", ["add", {"type": "function", "function": {"name": "add"}}])
 def test_a_choice_of_a_tool_that_is_not_bound_lists_those_that_are(choice: Any) -> None:
-    told = refusal(lambda: chosen(choice, TOOLS))
-    assert "'add'" in told
-    assert "'by_function', 'ByModel'" in told
-    assert "no tools" in refusal(lambda: chosen(choice, []))
+    error = refusal(lambda: normalize_tool_choice(choice, TOOLS))
+    assert "'add'" in error
+    assert "'by_function', 'ByModel'" in error
+    assert "no tools" in refusal(lambda: normalize_tool_choice(choice, []))
 
 
 def test_a_mode_needs_no_tools() -> None:
-    assert [chosen(mode, []) for mode in ("auto", "any", "none")] == ["auto", "required", "none"]
+    assert [normalize_tool_choice(mode, []) for mode in ("auto", "any", "none")] == [
+        "auto",
+        "required",
+        "none",
+    ]
 
 
 @pytest.mark.parametrize("choice", [5, ["ByModel"], 1.5])
 def test_a_choice_of_no_known_form_is_refused(choice: Any) -> None:
-    told = refusal(lambda: chosen(choice, TOOLS))
-    assert told.startswith(f"tool_choice is {choice!r}; allowed: auto, required, none, any, True")
+    error = refusal(lambda: normalize_tool_choice(choice, TOOLS))
+    assert error.startswith(f"tool_choice is {choice!r}; allowed: auto, required, none, any, True")
 
 
 # --- The answer's form --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wanted", [None, {"type": "text"}])
-def test_free_text_asks_for_no_form(wanted: Any) -> None:
-    assert response_format(wanted) is None
+@pytest.mark.parametrize("given", [None, {"type": "text"}])
+def test_free_text_asks_for_no_form(given: Any) -> None:
+    assert normalize_response_format(given) is None
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "given",
     [
         {"type": "json_object"},
         {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA, "strict": True}},
         {"type": "json_schema", "json_schema": {"name": "x"}},
     ],
 )
-def test_openai_s_form_passes_as_it_is(wanted: dict[str, Any]) -> None:
-    assert response_format(wanted) == wanted
+def test_openai_s_form_passes_as_it_is(given: dict[str, Any]) -> None:
+    assert normalize_response_format(given) == given
 
 
-@pytest.mark.parametrize("wanted", [ByModel, ByOldModel, ByDict, {"title": "X", **SCHEMA}])
-def test_a_schema_in_any_form_becomes_openai_s(wanted: Any) -> None:
-    made = response_format(wanted)
-    assert made is not None
-    assert made["type"] == "json_schema"
-    assert made["json_schema"]["name"] == getattr(wanted, "__name__", "X")
-    assert made["json_schema"]["schema"]["properties"]["a"]["type"] == "integer"
+@pytest.mark.parametrize("given", [ByModel, ByOldModel, ByDict, {"title": "X", **SCHEMA}])
+def test_a_schema_in_any_form_becomes_openai_s(given: Any) -> None:
+    converted = normalize_response_format(given)
+    assert converted is not None
+    assert converted["type"] == "json_schema"
+    assert converted["json_schema"]["name"] == getattr(given, "__name__", "X")
+    assert converted["json_schema"]["schema"]["properties"]["a"]["type"] == "integer"
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "given",
     [
         5,
         "json",
@@ -391,12 +397,12 @@ def test_a_schema_in_any_form_becomes_openai_s(wanted: Any) -> None:
         {"type": "json_schema", "json_schema": {"schema": "X"}},
     ],
 )
-def test_a_form_that_is_none_is_refused(wanted: Any) -> None:
-    told = refusal(lambda: response_format(wanted))
-    assert told.startswith(f"response_format is {wanted!r}; allowed: a schema, or OpenAI's")
+def test_a_form_that_is_none_is_refused(given: Any) -> None:
+    error = refusal(lambda: normalize_response_format(given))
+    assert error.startswith(f"response_format is {given!r}; allowed: a schema, or OpenAI's")
 
 
 @pytest.mark.parametrize("name", ["timeout", "total_timeout", "max_retries"])
 def test_what_belongs_to_the_model_is_not_taken_by_a_call(name: str) -> None:
     with pytest.raises(InvalidInputError, match=f"{name} belongs to the model"):
-        Parameters("gpt-4o").replace({name: 1})
+        CallOptions("gpt-4o").replace({name: 1})

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from langchain_minitoolai._chat import parameters as _parameters
-from langchain_minitoolai._chat.parameters import Parameters
+from langchain_minitoolai._chat.parameters import CallOptions
 from langchain_minitoolai._chat.request import ChatRequest, chat_request
-from langchain_minitoolai._chat.stream import AnswerReader
+from langchain_minitoolai._chat.stream import ChatStreamParser
 from langchain_minitoolai.errors import InvalidInputError
 from tests.unit_tests.conversations import CONVERSATIONS
 from tests.unit_tests.strict import check_body
@@ -30,10 +30,10 @@ def now() -> str:
 
 def request(messages: list[BaseMessage] | None = None, **parameters: Any) -> ChatRequest:
     parameters.setdefault("model", "gpt-4o")
-    return chat_request(Parameters(**parameters), messages or HELLO)
+    return chat_request(CallOptions(**parameters), messages or HELLO)
 
 
-def rules(**parameters: Any) -> str:
+def instructions(**parameters: Any) -> str:
     first = request(**parameters).body["messages"][0]
     assert first["role"] == "developer"
     content = first["content"]
@@ -42,9 +42,9 @@ def rules(**parameters: Any) -> str:
 
 
 def read(made: ChatRequest, text: str) -> AIMessage:
-    reader = AnswerReader()
-    reader.finish_reason = "stop"
-    (generation,) = made.builder.result([text], reader).generations
+    parser = ChatStreamParser()
+    parser.finish_reason = "stop"
+    (generation,) = made.response_builder.result([text], parser).generations
     assert isinstance(generation.message, AIMessage)
     return generation.message
 
@@ -91,7 +91,7 @@ def test_only_model_kwargs_sends_what_is_not_documented_and_it_wins() -> None:
     assert body["temperature"] == 5
 
 
-def test_the_user_s_own_system_text_comes_before_the_rules() -> None:
+def test_the_user_s_own_system_text_comes_before_the_instructions() -> None:
     messages = [SystemMessage("Be kind."), *HELLO]
     (first, second) = request(messages, tools=[add]).body["messages"]
     assert first["content"].startswith("Be kind.\n\n")
@@ -100,7 +100,7 @@ def test_the_user_s_own_system_text_comes_before_the_rules() -> None:
 
 
 def test_all_tools_stand_in_the_prompt_one_a_line() -> None:
-    text = rules(tools=[add, now])
+    text = instructions(tools=[add, now])
     tools = text[text.index("<tools>\n") : text.index("\n</tools>")].splitlines()[1:]
     assert [line.split(",")[0] for line in tools] == ['{"name": "add"', '{"name": "now"']
 
@@ -120,7 +120,7 @@ def test_no_choice_sends_no_tools_and_reads_no_calls() -> None:
 
 
 def test_one_call_at_most_is_asked_for_where_calls_must_not_be_parallel() -> None:
-    assert rules(tools=[add], parallel_tool_calls=False) != rules(tools=[add])
+    assert instructions(tools=[add], parallel_tool_calls=False) != instructions(tools=[add])
 
 
 def test_a_choice_of_a_tool_that_is_not_bound_is_refused() -> None:
@@ -129,12 +129,12 @@ def test_a_choice_of_a_tool_that_is_not_bound_is_refused() -> None:
 
 
 def test_a_schema_stands_between_its_tags_with_tools_and_without() -> None:
-    alone = rules(response_format=SCHEMA)
+    alone = instructions(response_format=SCHEMA)
     schema = alone[alone.index("<response_schema>") :]
     assert '"x": {"type": "integer"}' in schema
-    both = rules(response_format=SCHEMA, tools=[add])
+    both = instructions(response_format=SCHEMA, tools=[add])
     assert both.index("</tools>") < both.index("<response_schema>")
-    assert "<response_schema>" not in rules(response_format={"type": "json_object"})
+    assert "<response_schema>" not in instructions(response_format={"type": "json_object"})
 
 
 def test_an_answer_in_json_loses_its_fence_and_free_text_keeps_it() -> None:
@@ -168,22 +168,22 @@ def test_native_mode_sends_no_field_that_is_not_needed() -> None:
     assert set(request(tool_calling="native").body) == {"model", "messages"}
 
 
-def test_a_picture_for_a_model_that_documents_none_is_warned_of_once(
+def test_an_image_for_a_model_that_documents_none_is_warned_of_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(_parameters, "_warned", set())
-    picture: list[BaseMessage] = [
+    image: list[BaseMessage] = [
         HumanMessage([{"type": "image", "url": "https://example.com/a.png"}])
     ]
-    with pytest.warns(UserWarning, match="pictures for gpt-4o-mini, gpt-4o, not for 'gpt-4.1'"):
-        request(picture, model="gpt-4.1")
+    with pytest.warns(UserWarning, match="images for gpt-4o-mini, gpt-4o, not for 'gpt-4.1'"):
+        request(image, model="gpt-4.1")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        request(picture, model="gpt-4.1")
-        request(picture, model="gpt-4o")
+        request(image, model="gpt-4.1")
+        request(image, model="gpt-4o")
         request(model="gpt-4.1-mini")
 
 
 def test_an_empty_conversation_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="messages is empty"):
-        chat_request(Parameters("gpt-4o"), [])
+        chat_request(CallOptions("gpt-4o"), [])

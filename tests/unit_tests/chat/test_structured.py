@@ -10,7 +10,7 @@ from pydantic.v1 import BaseModel as BaseModelV1
 
 from langchain_minitoolai import ChatMiniToolAI
 from langchain_minitoolai._chat.structured import Method
-from langchain_minitoolai.errors import InvalidInputError
+from langchain_minitoolai.errors import IncompleteOutputError, InvalidInputError
 from tests.unit_tests.fake_service import WAYS, FakeService, ask, install, make
 
 
@@ -55,8 +55,8 @@ def name_of(schema: Any) -> str:
     return str(schema["title"] if isinstance(schema, dict) else schema.__name__)
 
 
-def said(method: Method, schema: Any, content: Any) -> str:
-    """Say what a model says when it is asked in this way."""
+def reply_text(method: Method, schema: Any, content: Any) -> str:
+    """Write the reply of a model that is asked in this way."""
     if method != "function_calling":
         return json.dumps(content)
     call = {"name": name_of(schema), "arguments": content}
@@ -64,7 +64,7 @@ def said(method: Method, schema: Any, content: Any) -> str:
 
 
 async def ask_raw(way: str, asking: Any) -> Any:
-    """Ask for the raw answer too; the pieces of a stream are added up."""
+    """Ask for the raw answer too; the chunks of a stream are added up."""
     if way in ("invoke", "ainvoke"):
         return await ask(way, asking, "Where?")
     if way == "stream":
@@ -91,7 +91,7 @@ def plain(parsed: Any) -> Any:
 async def test_an_answer_fits_the_schema_by_every_method(
     service: FakeService, model: ChatMiniToolAI, way: str, method: Method, schema: Any
 ) -> None:
-    text = said(method, schema, FOUND)
+    text = reply_text(method, schema, FOUND)
     service.reply(*(text[at : at + 7] for at in range(0, len(text), 7)))
     asking = model.with_structured_output(schema, method=method)
     parsed = await ask(way, asking, "Where?")
@@ -104,7 +104,7 @@ async def test_an_answer_fits_the_schema_by_every_method(
 def test_the_schema_is_shown_to_the_model(
     service: FakeService, model: ChatMiniToolAI, method: Method
 ) -> None:
-    service.reply(said(method, Point, FOUND))
+    service.reply(reply_text(method, Point, FOUND))
     model.with_structured_output(Point, method=method).invoke("Where?")
     rules = service.body["messages"][0]["content"]
     tag = {"function_calling": "<tools>", "json_schema": "<response_schema>", "json_mode": "JSON"}
@@ -125,7 +125,7 @@ def test_a_fence_around_the_json_does_no_harm(
 def test_json_streams_as_it_grows(
     service: FakeService, model: ChatMiniToolAI, method: Method
 ) -> None:
-    service.reply(*said(method, SCHEMA, {"x": 1, "y": 23}))
+    service.reply(*reply_text(method, SCHEMA, {"x": 1, "y": 23}))
     grown = list(model.with_structured_output(SCHEMA, method=method).stream("Where?"))
     assert len(grown) >= 3
     assert grown[-1] == {"x": 1, "y": 23}
@@ -172,7 +172,7 @@ async def test_what_was_streamed_of_an_object_that_does_not_fit_stands_before_th
         x: int = 0
         y: int = 0
 
-    service.reply(*said(method, Growing, {"x": 1, "y": "two"}))
+    service.reply(*reply_text(method, Growing, {"x": 1, "y": "two"}))
     asking = model.with_structured_output(Growing, method=method)
     grown: list[Any] = []
 
@@ -195,7 +195,7 @@ async def test_what_was_streamed_of_an_object_that_does_not_fit_stands_before_th
 async def test_a_model_that_does_not_stream_gives_the_object_once(
     service: FakeService, way: str, method: Method, schema: Any
 ) -> None:
-    service.reply(said(method, schema, FOUND))
+    service.reply(reply_text(method, schema, FOUND))
     asking = make(streaming=False).with_structured_output(schema, method=method)
     if way == "stream":
         found = list(asking.stream("Where?"))
@@ -209,7 +209,7 @@ async def test_a_model_that_does_not_stream_gives_the_object_once(
 async def test_the_raw_answer_stands_beside_the_parsed_one(
     service: FakeService, model: ChatMiniToolAI, way: str, method: Method
 ) -> None:
-    service.reply(said(method, Point, FOUND))
+    service.reply(reply_text(method, Point, FOUND))
     asking = model.with_structured_output(Point, method=method, include_raw=True)
     got = await ask_raw(way, asking)
     assert got["parsed"] == Point(x=1, y=2)
@@ -218,12 +218,71 @@ async def test_the_raw_answer_stands_beside_the_parsed_one(
 
 
 @pytest.mark.parametrize("schema", [Point, SCHEMA], ids=["pydantic", "schema"])
-def test_a_call_that_was_cut_tells_what_the_model_tried(
+def test_a_call_that_was_cut_names_what_the_model_tried(
     service: FakeService, model: ChatMiniToolAI, schema: Any
 ) -> None:
     service.reply('<tool_call>\n{"name": "Point", "arguments": {"x": 1', finish_reason="length")
     with pytest.raises(OutputParserException, match="reached its length limit inside the call"):
         model.with_structured_output(schema).invoke("Where?")
+
+
+CUT = '{"x": 1, "y": 2'
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("mode", ["prompted", "native"])
+@pytest.mark.parametrize("schema", [Point, OldPoint, SCHEMA], ids=["v2", "v1", "schema"])
+@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+async def test_half_an_answer_is_an_error_that_names_why_it_ended(
+    monkeypatch: pytest.MonkeyPatch, way: str, mode: str, schema: Any, method: Method, reason: str
+) -> None:
+    service = install(monkeypatch, native=True)
+    service.reply(*CUT, finish_reason=reason)
+    asking = make(tool_calling=mode).with_structured_output(schema, method=method)
+    with pytest.raises(IncompleteOutputError) as caught:
+        await ask(way, asking, "Where?")
+    error = caught.value
+    assert isinstance(error, OutputParserException)
+    assert (error.finish_reason, error.llm_output) == (reason, CUT)
+    assert f"cut after 100 tokens (finish_reason '{reason}')" in str(error)
+    assert ("max_tokens" in str(error)) == (reason == "length")
+    assert CUT in str(error)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("method", METHODS)
+async def test_half_an_answer_is_the_parsing_error_beside_the_raw_one(
+    service: FakeService, model: ChatMiniToolAI, way: str, method: Method
+) -> None:
+    text = reply_text(method, Point, FOUND)
+    service.reply(text[: text.index("2") + 1], finish_reason="length")
+    asking = model.with_structured_output(Point, method=method, include_raw=True)
+    got = await ask_raw(way, asking)
+    assert got["parsed"] is None
+    assert isinstance(got["parsing_error"], IncompleteOutputError)
+    assert got["raw"].usage_metadata is not None
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("schema", [Point, SCHEMA], ids=["pydantic", "schema"])
+async def test_json_that_the_model_itself_left_open_is_not_completed(
+    service: FakeService, model: ChatMiniToolAI, way: str, schema: Any
+) -> None:
+    service.reply(*CUT, finish_reason="stop")
+    asking = model.with_structured_output(schema, method="json_schema")
+    with pytest.raises(OutputParserException, match=r"Invalid JSON: .*2") as caught:
+        await ask(way, asking, "Where?")
+    assert not isinstance(caught.value, IncompleteOutputError)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_whole_json_that_ends_at_the_limit_is_an_answer(
+    service: FakeService, model: ChatMiniToolAI, way: str
+) -> None:
+    service.reply(json.dumps(FOUND), finish_reason="length")
+    asking = model.with_structured_output(Point, method="json_schema")
+    assert await ask(way, asking, "Where?") == Point(x=1, y=2)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -232,7 +291,7 @@ def test_a_call_that_was_cut_tells_what_the_model_tried(
 async def test_an_answer_that_does_not_fit_a_pydantic_class_is_an_error(
     service: FakeService, model: ChatMiniToolAI, way: str, method: Method, schema: Any
 ) -> None:
-    service.reply(said(method, schema, {"x": "one"}))
+    service.reply(reply_text(method, schema, {"x": "one"}))
     with pytest.raises(OutputParserException, match="one"):
         await ask(way, model.with_structured_output(schema, method=method), "Where?")
 
@@ -284,27 +343,27 @@ def test_strict_goes_into_the_schema_that_native_mode_sends(
 def test_further_parameters_of_the_call_go_along(
     service: FakeService, model: ChatMiniToolAI, method: Method
 ) -> None:
-    service.reply(said(method, Point, FOUND))
+    service.reply(reply_text(method, Point, FOUND))
     model.with_structured_output(Point, method=method, temperature=1).invoke("Where?")
     assert service.body["temperature"] == 1
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_tracing_is_told_of_the_schema(
+def test_tracing_records_the_schema(
     service: FakeService, model: ChatMiniToolAI, method: Method
 ) -> None:
-    service.reply(said(method, Point, FOUND))
+    service.reply(reply_text(method, Point, FOUND))
     with collect_runs() as runs:
         model.with_structured_output(Point, method=method).invoke("Where?")
     (run,) = [run for run in runs.traced_runs[0].child_runs if run.run_type == "llm"]
-    told = (run.extra or {})["options"]["ls_structured_output_format"]
-    assert told["kwargs"] == {"method": method, "strict": None}
-    assert told["schema"]["title"] == "Point"
+    recorded = (run.extra or {})["options"]["ls_structured_output_format"]
+    assert recorded["kwargs"] == {"method": method, "strict": None}
+    assert recorded["schema"]["title"] == "Point"
 
 
 def test_an_unknown_method_is_refused(model: ChatMiniToolAI) -> None:
-    told = "method is 'magic'; allowed: function_calling, json_schema, json_mode"
-    with pytest.raises(InvalidInputError, match=told):
+    error = "method is 'magic'; allowed: function_calling, json_schema, json_mode"
+    with pytest.raises(InvalidInputError, match=error):
         model.with_structured_output(Point, method="magic")  # type: ignore[arg-type]
 
 

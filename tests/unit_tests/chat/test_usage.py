@@ -1,14 +1,25 @@
+import base64
+import struct
+import zlib
 from typing import Any
 
 import pytest
+from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages.ai import UsageMetadata, add_usage
 
-from langchain_minitoolai import contract
-from langchain_minitoolai._chat.usage import cost_of, image_tokens, to_usage
+from langchain_minitoolai import ChatMiniToolAI, contract
+from langchain_minitoolai._chat.usage import (
+    count_image_tokens,
+    count_request_tokens,
+    count_text_tokens,
+    estimate_cost,
+    model_profile,
+    to_usage_metadata,
+)
 
 
 def test_counts_and_their_details_have_langchain_s_names() -> None:
-    usage = to_usage(
+    usage = to_usage_metadata(
         {
             "prompt_tokens": 10,
             "completion_tokens": 5,
@@ -34,29 +45,31 @@ def test_counts_and_their_details_have_langchain_s_names() -> None:
 
 @pytest.mark.parametrize("odd", [None, "ten", -3, 1.5, [], {}])
 def test_counts_that_are_missing_or_odd_become_zero(odd: Any) -> None:
-    usage = to_usage({"prompt_tokens": odd, "completion_tokens": 5, "prompt_tokens_details": odd})
+    usage = to_usage_metadata(
+        {"prompt_tokens": odd, "completion_tokens": 5, "prompt_tokens_details": odd}
+    )
     assert usage["input_tokens"] == 0
     assert usage["output_tokens"] == usage["total_tokens"] == 5
-    assert to_usage({})["total_tokens"] == 0
+    assert to_usage_metadata({})["total_tokens"] == 0
 
 
 @pytest.mark.parametrize("model", contract.CHAT_MODELS)
 def test_a_million_tokens_each_way_cost_what_the_price_table_says(model: str) -> None:
     usage = UsageMetadata(input_tokens=10**6, output_tokens=10**6, total_tokens=2 * 10**6)
     price = contract.CHAT_PRICES[model]
-    assert cost_of(usage, model) == pytest.approx(price.input + price.output)
+    assert estimate_cost(usage, model) == pytest.approx(price.input + price.output)
 
 
 def test_a_dated_snapshot_costs_what_its_model_does() -> None:
     usage = UsageMetadata(input_tokens=1000, output_tokens=100, total_tokens=1100)
-    assert cost_of(usage, "gpt-4o-mini-2024-07-18") == 0.00021
-    assert cost_of(usage, "gpt-9-2030-01-01", None, "gpt-4o-mini") == 0.00021
+    assert estimate_cost(usage, "gpt-4o-mini-2024-07-18") == 0.00021
+    assert estimate_cost(usage, "gpt-9-2030-01-01", None, "gpt-4o-mini") == 0.00021
 
 
 def test_an_unknown_model_has_no_cost() -> None:
     usage = UsageMetadata(input_tokens=1, output_tokens=1, total_tokens=2)
-    assert cost_of(usage, "gpt-9", None) is None
-    assert cost_of(usage) is None
+    assert estimate_cost(usage, "gpt-9", None) is None
+    assert estimate_cost(usage) is None
 
 
 @pytest.mark.parametrize(
@@ -71,7 +84,7 @@ def test_an_unknown_model_has_no_cost() -> None:
         (None, 4),
     ],
 )
-def test_a_picture_counts_by_openai_s_published_tiles(
+def test_an_image_counts_by_openai_s_published_tiles(
     size: tuple[int, int] | None, tiles: int
 ) -> None:
     for model, base, tile in (
@@ -81,12 +94,128 @@ def test_a_picture_counts_by_openai_s_published_tiles(
         ("gpt-9", 85, 170),
     ):
         for detail in ("high", "auto", None):
-            assert image_tokens(model, detail, size) == base + tiles * tile
-        assert image_tokens(model, "low", size) == base
+            assert count_image_tokens(model, detail, size) == base + tiles * tile
+        assert count_image_tokens(model, "low", size) == base
 
 
 def test_the_smaller_models_count_patches() -> None:
-    assert image_tokens("gpt-4.1-mini", None, (1024, 1024)) == 1659  # 1024 × 1.62
-    assert image_tokens("gpt-4.1-nano", "low", (320, 33)) == 50  # 20 × 2.46
-    assert image_tokens("gpt-4.1-mini", None, (10_000, 10_000)) == 2489  # 1536 × 1.62
-    assert image_tokens("gpt-4.1-mini-2025-04-14", None, (32, 32)) == 2
+    assert count_image_tokens("gpt-4.1-mini", None, (1024, 1024)) == 1659  # 1024 × 1.62
+    assert count_image_tokens("gpt-4.1-nano", "low", (320, 33)) == 50  # 20 × 2.46
+    assert count_image_tokens("gpt-4.1-mini", None, (10_000, 10_000)) == 2489  # 1536 × 1.62
+    assert count_image_tokens("gpt-4.1-mini-2025-04-14", None, (32, 32)) == 2
+
+
+# --- Token estimates -----------------------------------------------------------------
+
+
+def png(width: int, height: int) -> str:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", b"x") + chunk(b"IEND", b"")
+    return "data:image/png;base64," + base64.b64encode(data).decode()
+
+
+def letters(text: str) -> list[int]:
+    return [ord(char) for char in text]
+
+
+def user(content: Any) -> dict[str, Any]:
+    return {"model": "gpt-4o", "messages": [{"role": "user", "content": content}]}
+
+
+EMPTY = count_request_tokens(user(""))
+
+
+def test_four_characters_are_a_token() -> None:
+    assert count_text_tokens("") == 0
+    assert count_text_tokens("abcd") == 1
+    assert count_text_tokens("abcde") == 2
+
+
+def test_a_tokenizer_counts_exactly() -> None:
+    assert count_text_tokens("abc", letters) == 3
+    assert count_request_tokens(user("abc"), letters) == 3 + len("user") + len("abc")
+
+
+def test_messages_count_their_words_and_something_around_them() -> None:
+    assert EMPTY > 0
+    assert count_request_tokens(user("abcd")) == EMPTY + 1
+    assert count_request_tokens(user([{"type": "text", "text": "abcd"}])) == EMPTY + 1
+    twice = {"model": "gpt-4o", "messages": user("abcd")["messages"] * 2}
+    assert count_request_tokens(twice) == 2 * (EMPTY + 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "size"),
+    [
+        (png(2048, 512), (2048, 512)),
+        ("https://example.com/a.png", None),
+        ("data:image/png;base64,AAAA", None),
+        ("data:image/png;base64,A", None),
+        ("https://example.com/a,b.png", None),
+    ],
+)
+@pytest.mark.parametrize("detail", ["low", "high", None])
+def test_an_image_counts_by_its_size_where_that_is_known(
+    url: str, size: tuple[int, int] | None, detail: str | None
+) -> None:
+    image = {"url": url} if detail is None else {"url": url, "detail": detail}
+    count = count_request_tokens(user([{"type": "image_url", "image_url": image}]))
+    assert count == EMPTY + count_image_tokens("gpt-4o", detail, size)
+
+
+def test_calls_and_tools_in_fields_of_their_own_count_too() -> None:
+    body = user("")
+    message = {"role": "assistant", "content": None}
+    call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    without = count_request_tokens({**body, "messages": [message]})
+    assert (
+        count_request_tokens({**body, "messages": [{**message, "tool_calls": [call]}]})
+        > without + 10
+    )
+    tool = {"type": "function", "function": {"name": "add", "description": "x" * 400}}
+    assert count_request_tokens({**body, "tools": [tool]}) > EMPTY + 100
+
+
+# --- Model profiles ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", contract.CHAT_MODELS)
+def test_every_documented_model_has_a_profile_from_the_contract(model: str) -> None:
+    profile = model_profile(model)
+    assert profile is not None
+    limits = contract.TOKEN_LIMITS[model]
+    assert profile["max_input_tokens"] == limits.input
+    assert profile["max_output_tokens"] == limits.output
+    assert profile["tool_calling"]
+    assert profile["structured_output"]
+    sees = model in contract.VISION_MODELS
+    images = ("image_inputs", "image_url_inputs", "image_tool_message")
+    assert [profile.get(name) for name in images] == [sees, sees, sees]
+
+
+def test_a_profile_claims_no_medium_that_the_service_does_not_document() -> None:
+    profile = model_profile("gpt-4o")
+    assert profile is not None
+    media = ("audio", "video", "pdf")
+    assert not any(profile.get(f"{medium}_inputs") for medium in media)
+    assert not any(profile.get(f"{medium}_outputs") for medium in (*media, "image"))
+    assert not profile.get("pdf_tool_message")
+
+
+def test_a_profile_holds_only_fields_that_core_knows() -> None:
+    assert set(model_profile("gpt-4o") or {}) <= set(ModelProfile.__annotations__)
+
+
+def test_a_model_that_is_not_documented_has_no_profile() -> None:
+    assert model_profile("gpt-9") is None
+
+
+def test_a_profile_is_its_model_s_own() -> None:
+    one, other = (ChatMiniToolAI(api_key="k", model="gpt-4o") for _ in range(2))
+    assert one.profile is not None
+    one.profile["max_input_tokens"] = 1
+    assert other.profile == model_profile("gpt-4o") != one.profile

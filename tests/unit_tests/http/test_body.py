@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_minitoolai import errors
-from langchain_minitoolai._chat.stream import AnswerReader
+from langchain_minitoolai._chat.stream import ChatStreamParser
 from langchain_minitoolai._http.body import ENDING, AnswerIntake, BodyIntake, Decoder
 from langchain_minitoolai._http.deadline import Budget
 from langchain_minitoolai._http.error_mapping import MAX_DOCUMENT, MAX_PAGE
@@ -89,7 +89,7 @@ def test_a_body_in_another_encoding_ends_with_its_first_part() -> None:
 
 
 def test_a_member_that_is_none_is_garbled() -> None:
-    with pytest.raises(errors.GarbledStreamError, match="compressed"):
+    with pytest.raises(errors.MalformedStreamError, match="compressed"):
         unpacked(gzip.compress(b"abc", mtime=0) + b"\x1f\x8b\xff junk", 1000)
 
 
@@ -199,13 +199,13 @@ def test_a_body_that_ends_too_early_by_itself_is_an_error_too() -> None:
 
 def test_a_bomb_of_one_line_is_refused_at_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    feed = AnswerReader.feed
+    feed = ChatStreamParser.feed
 
-    def noted(reader: AnswerReader, block: bytes) -> object:
+    def noted(reader: ChatStreamParser, block: bytes) -> object:
         sizes.append(len(block))
         return feed(reader, block)
 
-    monkeypatch.setattr(AnswerReader, "feed", noted)
+    monkeypatch.setattr(ChatStreamParser, "feed", noted)
     taking, _ = intake(Clock(), headers=GZIP)
     with pytest.raises(errors.InvalidResponseError, match="more than"):
         taking.feed(bomb(b"data: ", 40 * 10**6))
@@ -215,7 +215,7 @@ def test_a_bomb_of_one_line_is_refused_at_the_bound(monkeypatch: pytest.MonkeyPa
 
 def test_compressed_junk_is_garbled() -> None:
     taking, _ = intake(Clock(), headers=GZIP)
-    with pytest.raises(errors.GarbledStreamError, match="compressed"):
+    with pytest.raises(errors.MalformedStreamError, match="compressed"):
         taking.feed(b"this is no gzip")
 
 

@@ -26,7 +26,7 @@ def test_reading_stops_at_the_end_of_the_drain() -> None:
     exchange = Exchange([*WHOLE, DRAIN / 2, b"x", DRAIN / 2, b"y", b"z"])
     shell = SyncShell(exchange)
     answer = shell.run(once(call(response_mode="answer"))).answer
-    assert text_of(answer.pieces) == "Alaska"
+    assert text_of(answer.deltas) == "Alaska"
     assert exchange.read == len(WHOLE) + 3
 
 

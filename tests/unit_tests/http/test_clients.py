@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from langchain_minitoolai import errors
-from langchain_minitoolai._chat.stream import Answer
+from langchain_minitoolai._chat.stream import ChatCompletion
 from langchain_minitoolai._http.effects import Invoke, Request, Response, Sleep, Workflow
 from langchain_minitoolai._http.error_mapping import MAX_DOCUMENT, MAX_PAGE
 from langchain_minitoolai._http.retry import RetryPolicy, send
@@ -210,10 +210,10 @@ def test_a_whole_answer_comes_with_its_reader(over: MakeShell) -> None:
     exchange = Exchange(WHOLE)
     shell = over(exchange)
     answer = shell.run(once(call(response_mode="answer"))).answer
-    assert isinstance(answer, Answer)
-    assert text_of(answer.pieces) == "Alaska"
-    assert answer.reader.usage == {"total_tokens": 20}
-    assert answer.reader.info["id"] == "chatcmpl-1"
+    assert isinstance(answer, ChatCompletion)
+    assert text_of(answer.deltas) == "Alaska"
+    assert answer.parser.usage == {"total_tokens": 20}
+    assert answer.parser.metadata["id"] == "chatcmpl-1"
     assert exchange.closed == 1
 
 
@@ -269,7 +269,7 @@ def test_what_came_before_a_break_is_shown_first(over: MakeShell) -> None:
 def test_a_break_after_the_finish_reason_is_none(over: MakeShell, mode: str) -> None:
     shell = over(Exchange([delta("Alaska"), STOP, httpx.ReadError("reset")]))
     answer = shell.run(once(call(response_mode=mode))).answer
-    text = text_of(answer.pieces) if mode == "answer" else read(shell, answer)
+    text = text_of(answer.deltas) if mode == "answer" else read(shell, answer)
     assert text == "Alaska"
 
 
@@ -314,7 +314,7 @@ def test_a_compressed_answer_is_read_however_it_is_cut(over: MakeShell, mode: st
     blocks = [packed[at : at + 7] for at in range(0, len(packed), 7)]
     shell = over(Exchange(blocks, headers={"content-encoding": "gzip"}))
     answer = shell.run(once(call(response_mode=mode))).answer
-    assert (text_of(answer.pieces) if mode == "answer" else read(shell, answer)) == "Alaska"
+    assert (text_of(answer.deltas) if mode == "answer" else read(shell, answer)) == "Alaska"
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ def test_a_server_that_lingers_after_its_answer_costs_a_twentieth_of_a_second(
         exchange = Exchange([*WHOLE, *lingering])
         shell = over(exchange)
         answer = shell.run(once(call(response_mode=mode))).answer
-        assert (text_of(answer.pieces) if mode == "answer" else read(shell, answer)) == "Alaska"
+        assert (text_of(answer.deltas) if mode == "answer" else read(shell, answer)) == "Alaska"
         assert shell.clock() == pytest.approx(1000.05, abs=0.021)
         assert exchange.closed == 1
 
@@ -403,7 +403,7 @@ def test_an_answer_s_last_bytes_are_read_so_that_its_connection_is_used_again(
     exchange = Exchange([*WHOLE, b"\n", 0.01, b"\n"])
     shell = over(exchange)
     answer = shell.run(once(call(response_mode=mode))).answer
-    assert (text_of(answer.pieces) if mode == "answer" else read(shell, answer)) == "Alaska"
+    assert (text_of(answer.deltas) if mode == "answer" else read(shell, answer)) == "Alaska"
     assert exchange.read == len(WHOLE) + 3
 
 
@@ -414,7 +414,7 @@ def test_after_the_finish_reason_the_rest_is_waited_for_five_seconds(
 ) -> None:
     shell = over(Exchange([delta("Alaska"), STOP, *end]))
     answer = shell.run(once(call(response_mode=mode))).answer
-    assert (text_of(answer.pieces) if mode == "answer" else read(shell, answer)) == "Alaska"
+    assert (text_of(answer.deltas) if mode == "answer" else read(shell, answer)) == "Alaska"
     assert shell.clock() >= 1004.95
     assert shell.clock() <= 1007.05
 
@@ -449,7 +449,7 @@ def test_a_drop_before_the_first_byte_is_stale_unless_the_connection_is_new(
 def test_a_stale_connection_is_replaced_at_once(over: MakeShell) -> None:
     shell = over(Exchange(before=[httpx.ReadError("reset")]), Exchange(WHOLE))
     reply = shell.run(send(call(response_mode="answer"), RetryPolicy(2), shell.clock))
-    assert text_of(reply.answer.pieces) == "Alaska"
+    assert text_of(reply.answer.deltas) == "Alaska"
     assert shell.network.fresh == [False, True]
     assert shell.clock() == 1000.0
 
@@ -466,7 +466,7 @@ def test_a_whole_answer_cut_short_is_asked_for_again(over: MakeShell) -> None:
     cut = Exchange([delta("Ala"), httpx.ReadError("reset")])
     shell = over(cut, Exchange([b"data: {broken\n\n"]), Exchange(WHOLE))
     flow = send(call(response_mode="answer"), RetryPolicy(2, lambda: 1.0), shell.clock)
-    assert text_of(shell.run(flow).answer.pieces) == "Alaska"
+    assert text_of(shell.run(flow).answer.deltas) == "Alaska"
     assert shell.clock() == 1000.0 + 0.5 + 1.0
 
 

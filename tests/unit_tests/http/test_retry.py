@@ -86,7 +86,7 @@ def test_what_would_be_refused_again_is_not_tried_again(status: int) -> None:
         (errors.APIConnectionError("refused"), True),
         (errors.APIConnectionError("untrusted", is_retryable=False), False),
         (errors.StreamInterruptedError("cut", status_code=200), True),
-        (errors.GarbledStreamError("junk", status_code=200), True),
+        (errors.MalformedStreamError("junk", status_code=200), True),
         (errors.InvalidResponseError("a page", status_code=200), False),
         (errors.APITimeoutError("no progress"), False),
         (errors.ServiceError("told inside an answer", status_code=200), False),
