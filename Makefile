@@ -25,7 +25,7 @@ faults: $(VENV)/.test ## Play every fault of the wire, and print what became of 
 	@$(BIN)/python -m tests.faults $(if $(TARGET),--target $(TARGET)) $(if $(ONLY),--only '$(ONLY)')
 
 soak: $(VENV)/.test ## Many callers at once for a minute, one request in twenty at fault
-	@$(BIN)/python benchmarks/soak.py --seconds 60
+	@$(BIN)/python -m benchmarks.soak --seconds 60
 
 lint: $(VENV)/.test $(VENV)/.lint ## Check style, types and the layers of imports
 	@$(BIN)/ruff check --quiet .
@@ -40,13 +40,13 @@ format: $(VENV)/.lint ## Sort imports, fix what can be fixed, format
 docs: $(VENV)/.demo ## Write the tables of the documentation anew
 	@$(BIN)/python docs/generate.py
 
-bench: $(VENV)/.bench ## Measure beside other chat models and the floors; takes some ten minutes
-	@$(BIN)/python -m benchmarks --json $(VENV)/bench.json --markdown $(VENV)/bench.md
+bench: $(VENV)/.bench ## Measure beside other chat models: make bench, or ONLY='stream invoke'
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(PAGE),--page $(PAGE))
 
-bench-quick: $(VENV)/.bench ## Measure the same with less care, in under a minute
-	@$(BIN)/python -m benchmarks --quick
+bench-quick: $(VENV)/.bench ## Measure the same with less care, in half a minute
+	@$(BIN)/python -m benchmarks --quick $(if $(ONLY),--only $(ONLY))
 
-bench-guard: $(VENV)/.test ## Fail where the chat model got slower against floors measured beside it
+bench-guard: $(VENV)/.test ## Fail where the chat model costs more against floors measured beside it
 	@$(BIN)/python -m benchmarks.guard
 
 build: $(VENV)/.build ## Build the sdist and the wheel into dist/

@@ -1,1 +1,1 @@
-"""Benchmarks: the package beside what a user would pick instead, and beside the floors."""
+"""Benchmarks: ChatMiniToolAI beside other chat models, and beside httpx and core alone."""

@@ -1,201 +1,277 @@
-"""The measures as data: what is run, on which targets, how often, and what the rows are."""
+"""Measures as data: what runs in the client's process, on which clients, and the goals.
 
+A measure's function takes a client's name, the server's address and a size, and returns one figure.
+"""
+
+import asyncio
+import gc
+import resource
+import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
-from benchmarks import memory, timings
-from benchmarks.bench import Bench
-from benchmarks.clock import Sample
+from benchmarks.clients import CLIENTS, Client
+from benchmarks.server import tokens
 
-MODELS = ("ours", "openai", "mistral")
-PIPES = (*MODELS, "httpx", "raw")
-ALL = (*MODELS, "httpx", "core", "raw")
-ASYNC_PIPES = ("ours", "ours_aiohttp", "openai", "mistral", "httpx", "raw")
+_CHUNKS = 50
+"""Of each stream where a call, and not a chunk, is the unit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line of the table.
-
-    Attributes:
-        name: How goals and the JSON call it.
-        title: How the table calls it.
-        unit: `ms` or `µs` for times, anything else for values.
-    """
-
-    name: str
-    title: str
-    unit: str
+@cache
+def _client(name: str, root: str, shape: str) -> Client:
+    return CLIENTS[name](f"{root}/{shape}/api")
 
 
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """How much is measured: `size` as the measure understands it, and how many rounds."""
+_runner = cache(asyncio.Runner)
+"""Gives the one event loop of this process, so that connections live on between rounds."""
 
-    size: int
-    rounds: int
+
+def _check(answers: list[str], chunks: int) -> None:
+    expected = "".join(tokens(chunks))
+    if wrong := sum(answer != expected for answer in answers):
+        raise ValueError(f"{wrong} of {len(answers)} answers were wrong")
+
+
+def _cpu(calls: Callable[[], list[str]], chunks: int) -> float:
+    """Return the CPU seconds of `calls`, all threads and the kernel's part included."""
+    gc.collect()
+    start = time.process_time()
+    answers = calls()
+    seconds = time.process_time() - start
+    _check(answers, chunks)
+    return seconds
+
+
+def invoke(name: str, root: str, size: int) -> float:
+    """Call `size` times; return µs a call."""
+    client = _client(name, root, "1-fast")
+    return _cpu(lambda: [client.invoke() for _ in range(size)], 1) / size * 1e6
+
+
+def ainvoke(name: str, root: str, size: int) -> float:
+    """Call `size` times, one after the other; return µs a call."""
+    client = _client(name, root, "1-fast")
+
+    async def calls() -> list[str]:
+        return [await client.ainvoke() for _ in range(size)]
+
+    return _cpu(lambda: _runner().run(calls()), 1) / size * 1e6
+
+
+def stream(name: str, root: str, size: int, pace: str = "fast") -> float:
+    """Read a stream of `size` chunks; return µs a chunk."""
+    client = _client(name, root, f"{size}-{pace}")
+    return _cpu(lambda: ["".join(client.stream())], size) / size * 1e6
+
+
+async def _text(client: Client) -> str:
+    return "".join([content async for content in client.astream()])
+
+
+def astream(name: str, root: str, size: int, pace: str = "fast") -> float:
+    """Read a stream of `size` chunks; return µs a chunk."""
+    client = _client(name, root, f"{size}-{pace}")
+    return _cpu(lambda: [_runner().run(_text(client))], size) / size * 1e6
+
+
+def at_once(name: str, root: str, size: int) -> float:
+    """Read `size` streams at once; return ms for all of them."""
+    client = _client(name, root, f"{_CHUNKS}-fast")
+
+    async def calls() -> list[str]:
+        return await asyncio.gather(*(_text(client) for _ in range(size)))
+
+    return _cpu(lambda: _runner().run(calls()), _CHUNKS) * 1e3
+
+
+def first_token(name: str, root: str, size: int) -> float:
+    """Wait for the first text of `size` streams; return ms a stream."""
+    client, seconds = _client(name, root, f"{_CHUNKS}-fast"), 0.0
+    gc.collect()
+    for _ in range(size):
+        contents = client.stream()
+        start = time.process_time()
+        first = next(content for content in contents if content)
+        seconds += time.process_time() - start
+        _check([first + "".join(contents)], _CHUNKS)
+    return seconds / size * 1e3
+
+
+def afirst_token(name: str, root: str, size: int) -> float:
+    """Wait for the first text of `size` streams; return ms a stream."""
+    client = _client(name, root, f"{_CHUNKS}-fast")
+
+    async def calls() -> float:
+        seconds = 0.0
+        for _ in range(size):
+            contents, first = client.astream(), ""
+            start = time.process_time()
+            while not first:
+                first = await anext(contents)
+            seconds += time.process_time() - start
+            _check([first + "".join([c async for c in contents])], _CHUNKS)
+        return seconds
+
+    gc.collect()
+    return _runner().run(calls()) / size * 1e3
+
+
+def open_stream(name: str, root: str, size: int) -> float:
+    """Hold `size` streams open after their first chunk; return KiB allocated by Python for each."""
+    _runner().run(_text(_client(name, root, "2-fast")))
+    tracemalloc.start()
+    try:
+        return _runner().run(_held(_client(name, root, "2-held"), size)) / size / 1024
+    finally:
+        tracemalloc.stop()
+
+
+async def _held(client: Client, size: int) -> int:
+    gc.collect()
+    before, _ = tracemalloc.get_traced_memory()
+    streams = [client.astream() for _ in range(size)]
+    for contents in streams:
+        while not await anext(contents):
+            pass
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    for contents in streams:
+        await contents.aclose()
+    return after - before
+
+
+def growth(name: str, root: str, size: int, reading: Callable[[], float]) -> float:
+    """Return how much `reading` grows over `size` calls of four kinds, after as many to warm up."""
+    client = _client(name, root, "5-fast")
+    _calls(client, size)
+    reading()  # what the first reading itself leaves behind does not count
+    before = reading()
+    _calls(client, size)
+    return reading() - before
+
+
+def _calls(client: Client, size: int) -> None:
+    async def calls() -> None:
+        for _ in range(size // 4):
+            await client.ainvoke()
+            await _text(client)
+
+    for _ in range(size // 4):
+        client.invoke()
+        "".join(client.stream())
+    _runner().run(calls())
+
+
+def live_objects() -> float:
+    """Return the number of objects that the garbage collector tracks."""
+    gc.collect()
+    return len(gc.get_objects())
+
+
+def open_sockets() -> float:
+    """Return the number of sockets that this process holds open."""
+    return sum(descriptor.is_socket() for descriptor in Path("/proc/self/fd").iterdir())
+
+
+def resident_kib() -> float:
+    """Return the resident memory of this process."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * resource.getpagesize() / 1024
+
+
+Goal = tuple[float | None, float | None, float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Something to run.
+    """One row of the table for each variant of the chat model.
 
     Attributes:
-        name: For `--only`.
-        rows: What comes of it; one row, or as many as `run` gives.
-        targets: On which it makes sense.
-        full: The effort of a whole run.
-        quick: The effort of a quick one; `None` leaves it out.
-        run: What the target's process does; `None` for fresh interpreters (`cold.py`).
-        fresh: Whether each round has a process of its own.
+        title: For the table.
+        unit: Of the figure that `run` returns.
+        run: What the client's process does.
+        size: Calls, chunks or streams, as `run` takes it.
+        rounds: How many rounds, whose median counts.
+        goal: The highest ratios to ChatOpenAI, ChatMistralAI and the floor.
+        aiohttp_goal: The same with the extra `aiohttp`, if it is measured with it.
+        against: The other clients in each round.
+        limit: The highest figure, where there is nothing to compare with.
+        quick: Whether a quick run, with a fifth of `size`, has it.
+        fresh: Whether each run has a process of its own.
     """
 
-    name: str
-    rows: tuple[Row, ...]
-    targets: tuple[str, ...]
-    full: Effort
-    quick: Effort | None
-    run: Callable[[Bench, int], Any] | None
+    title: str
+    unit: str
+    run: Callable[[str, str, int], float]
+    size: int
+    rounds: int
+    goal: Goal
+    aiohttp_goal: Goal | None = None
+    against: tuple[str, ...] = ("openai", "mistral", "httpx")
+    limit: float | None = None
+    quick: bool = False
     fresh: bool = False
 
-    def samples(self, bench: Bench, size: int) -> dict[str, Sample]:
-        """Run once and give the samples by row."""
-        if self.run is None:
-            raise ValueError(f"{self.name} needs fresh interpreters")
-        got: dict[str, Any] = self.run(bench, size)
-        return got if len(self.rows) > 1 else {self.rows[0].name: got}
+    @property
+    def goals(self) -> dict[str, Goal]:
+        """The goals by variant of the chat model."""
+        goals = {"minitoolai": self.goal}
+        return goals | {"aiohttp": self.aiohttp_goal} if self.aiohttp_goal else goals
 
-    def effort(self, *, quick: bool) -> Effort | None:
-        """Give the effort of a run; `None` where the quick one leaves this out."""
-        return self.quick if quick else self.full
-
-
-def _timing(
-    name: str,
-    title: str,
-    unit: str,
-    run: Callable[..., Sample],
-    full: tuple[int, int],
-    quick: tuple[int, int] | None,
-    targets: tuple[str, ...] = PIPES,
-    **options: Any,
-) -> Measure:
-    row = Row(name, title, unit)
-    effort = Effort(*quick) if quick else None
-    return Measure(name, (row,), targets, Effort(*full), effort, partial(run, **options))
+    @property
+    def floor(self) -> tuple[str, ...]:
+        """What `floor` is: httpx, and langchain-core where there is such a client."""
+        return tuple(name for name in ("httpx", "core") if name in self.against)
 
 
-def _stream_rows(name: str) -> tuple[Row, Row]:
-    return (
-        Row(name, f"`{name}`, a chunk", "µs"),
-        Row(f"{name}_tools", f"`{name}`, 20 tools bound, a chunk", "µs"),
-    )
+def _growth(title: str, unit: str, reading: Callable[[], float], limit: float) -> Measure:
+    title, run = f"growth over 2,000 calls, {title}", partial(growth, reading=reading)
+    none = (None, None, None)
+    return Measure(title, unit, run, 2000, 1, none, none, (), limit, fresh=True)
 
 
-def _with_tools(
-    name: str, run: Callable[..., Sample], bench: Bench, size: int
-) -> dict[str, Sample]:
-    """Read the same stream without and with tools, so that both are of one round."""
-    rows = {name: run(bench, size)}
-    if bench.target in MODELS:
-        rows[f"{name}_tools"] = run(bench, size, tools=20)
-    return rows
-
-
-_COLD = (
-    Row("import", "import", "ms"),
-    Row("import_resident", "import, resident memory", "KiB"),
-    Row("make_first", "first model made", "ms"),
-    Row("make_next", "next model made", "ms"),
-    Row("first_call", "first call of the process, one chunk", "ms"),
-)
-_OPEN = (
-    Row("stream_resident", "an open stream, resident memory", "KiB"),
-    Row("stream_allocated", "an open stream, allocated by Python", "KiB"),
-)
-_GROWTH = (
-    Row("growth_connections", "many calls: connections per 1,000", ""),
-    Row("growth_files", "many calls: open files more", ""),
-    Row("growth_tasks", "many calls: tasks left", ""),
-    Row("growth_objects", "many calls: objects more", ""),
-    Row("growth_resident", "many calls: resident memory more", "KiB"),
-)
-_T = timings
-
-MEASURES: tuple[Measure, ...] = (
-    Measure("cold", _COLD, ALL, Effort(20, 5), Effort(5, 1), None, fresh=True),
-    _timing("invoke_1", "`invoke`, one chunk", "µs", _T.invoke, (100, 7), (40, 3), ALL),
-    _timing("ainvoke_1", "`ainvoke`, one chunk", "µs", _T.ainvoke, (100, 7), (40, 3), ALL),
-    _timing(
-        "invoke_200", "`invoke`, 200 chunks over SSE", "µs", _T.invoke, (20, 7), (4, 3), ALL,
-        chunks=200,
+_ALL: dict[str, Any] = {"against": ("openai", "mistral", "httpx", "core"), "quick": True}
+MEASURES = {
+    "stream": Measure("`stream`, a chunk", "µs", stream, 5000, 7, (0.16, 0.55, 1.35), **_ALL),
+    "astream": Measure(
+        "`astream`, a chunk", "µs", astream, 5000, 7, (0.19, 0.62, 1.4), (0.08, 0.28, 0.65), **_ALL
     ),
-    _timing(
-        "ainvoke_200", "`ainvoke`, 200 chunks over SSE", "µs", _T.ainvoke, (20, 7), None, ALL,
-        chunks=200,
+    "stream_paced": Measure(
+        "`stream`, an event each ms, a chunk", "µs", partial(stream, pace="paced"), 500, 5,
+        (0.47, 0.85, None),
     ),
-    _timing(
-        "invoke_200_document", "`invoke`, 200 chunks (peers: one JSON document)", "µs",
-        _T.invoke, (20, 7), (4, 3), MODELS, chunks=200, streaming=False,
+    "astream_paced": Measure(
+        "`astream`, an event each ms, a chunk", "µs", partial(astream, pace="paced"), 500, 5,
+        (0.47, 0.85, None), (0.35, 0.55, None),
     ),
-    Measure(
-        "stream", _stream_rows("stream"), ALL, Effort(5000, 7), Effort(1000, 3),
-        partial(_with_tools, "stream", _T.stream),
+    "invoke": Measure("`invoke`, one chunk", "µs", invoke, 200, 9, (0.36, 0.75, None), **_ALL),
+    "ainvoke": Measure(
+        "`ainvoke`, one chunk", "µs", ainvoke, 200, 9, (0.42, 0.6, None), (0.35, 0.45, None), **_ALL
     ),
-    Measure(
-        "astream", _stream_rows("astream"), ALL, Effort(5000, 7), Effort(1000, 3),
-        partial(_with_tools, "astream", _T.astream),
+    "first_token": Measure(
+        "first token, `stream`", "ms", first_token, 100, 9, (None, None, 1.2), quick=True
     ),
-    _timing(
-        "stream_16", "`stream`, 16 events a packet, a chunk", "µs", _T.stream,
-        (5000, 7), (1000, 2), PIPES, per_packet=16,
+    "afirst_token": Measure(
+        "first token, `astream`", "ms", afirst_token, 100, 9,
+        (None, None, 1.2), (None, None, 1.3), quick=True,
     ),
-    _timing(
-        "astream_16", "`astream`, 16 events a packet, a chunk", "µs", _T.astream,
-        (5000, 7), None, PIPES, per_packet=16,
+    "at_once_200": Measure(
+        "200 `astream` at once", "ms", at_once, 200, 5, (0.25, None, None), (0.1, None, None)
     ),
-    _timing(
-        "stream_paced", "`stream`, an event each millisecond, a chunk", "µs", _T.stream,
-        (500, 5), None, PIPES, paced=True,
+    "at_once_1000": Measure(
+        "1,000 `astream` at once", "ms", at_once, 1000, 3, (0.4, None, None), (0.14, None, None)
     ),
-    _timing(
-        "astream_paced", "`astream`, an event each millisecond, a chunk", "µs", _T.astream,
-        (500, 5), None, PIPES, paced=True,
+    "open_stream": Measure(
+        "an open stream, allocated by Python", "KiB", open_stream, 60, 3,
+        (0.7, None, None), (0.7, None, None), fresh=True,
     ),
-    _timing("first_token", "first token, sync", "ms", _T.first_token, (50, 7), (15, 2)),
-    _timing("afirst_token", "first token, async", "ms", _T.afirst_token, (50, 7), (15, 2)),
-    _timing(
-        "astream_once_1", "1 `astream` of 50 chunks", "ms", _T.astream_at_once,
-        (1, 15), (1, 3), ASYNC_PIPES,
-    ),
-    _timing(
-        "astream_once_50", "50 `astream` at once", "ms", _T.astream_at_once,
-        (50, 5), (50, 1), ASYNC_PIPES,
-    ),
-    _timing(
-        "astream_once_200", "200 `astream` at once", "ms", _T.astream_at_once,
-        (200, 5), None, ASYNC_PIPES,
-    ),
-    _timing(
-        "astream_once_1000", "1,000 `astream` at once", "ms", _T.astream_at_once,
-        (1000, 3), None, ASYNC_PIPES,
-    ),
-    _timing(
-        "ainvoke_once_200", "200 `ainvoke` at once (peers: one JSON document)", "ms",
-        _T.ainvoke_at_once, (200, 5), None, ASYNC_PIPES,
-    ),
-    _timing(
-        "batch", "`batch` of 50, 16 threads (peers: one JSON document)", "ms", _T.batch,
-        (50, 7), (50, 2),
-    ),
-    Measure(
-        "open_streams", _OPEN, ASYNC_PIPES, Effort(60, 3), None,
-        memory.open_streams, fresh=True,
-    ),
-    Measure(
-        "growth", _GROWTH, ASYNC_PIPES, Effort(2000, 2), None, memory.growth, fresh=True,
-    ),
-)  # fmt: skip
-ROWS = {row.name: row for measure in MEASURES for row in measure.rows}
+    "growth_objects": _growth("objects", "", live_objects, 100),
+    "growth_sockets": _growth("open sockets", "", open_sockets, 0),
+    "growth_resident": _growth("resident memory", "KiB", resident_kib, 512),
+}  # fmt: skip
+"""The measures by name, in the table's order."""

@@ -1,266 +1,180 @@
-"""Soak: 50 async streams and 8 threads at once, while one request in twenty meets a fault.
+"""Soak test: 50 async callers and 8 threads at once, while one request in twenty meets a fault.
 
-    python benchmarks/soak.py --seconds 60
+    python -m benchmarks.soak --seconds 60
 
-Every call must end, in the very answer that the service gave or in an error of ours; some
-streams are broken off or cancelled on the way. In the end no task, no connection and no file
-stays open, and memory is where it was after the warm-up. The exit status is 1 otherwise.
+Every call must end, in the answer that the service gave or in an error of the package; some streams
+are left early or cancelled. At the end no task and no socket is open but the idle connections of
+the threads, and memory is where it was after the warm-up. The exit status is 1 otherwise.
 """
 
 import argparse
 import asyncio
-import gc
-import os
+import multiprocessing
 import random
-import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from typing import Any
 
-from pydantic import SecretStr
-
+from benchmarks.measures import open_sockets, resident_kib
 from langchain_minitoolai import ChatMiniToolAI, sandbox
-from langchain_minitoolai._http import pool
 from langchain_minitoolai.errors import MiniToolAIError
 
 KEY = "soak-key"
-STREAMS = 50
+CALLERS = 50
 THREADS = 8
 FAULTY = 0.05
-GROWTH_MIB = 24.0
-"""How much memory may grow between the warm-up and the end."""
+MAX_GROWTH_KIB = 24 * 1024
 
+_faults = sandbox.faults
 _FAULTS = (
-    sandbox.faults.status(429, headers={"retry-after-ms": "50"}),
-    sandbox.faults.status(500),
-    sandbox.faults.status(503, headers={"Retry-After": "0"}),
-    sandbox.faults.status(400),
-    sandbox.faults.html_page(520),
-    sandbox.faults.html_page(200, title="Just a moment..."),
-    sandbox.faults.drop(),
-    sandbox.faults.drop(reset=True),
-    sandbox.faults.cut(2),
-    sandbox.faults.cut(2, ending="clean"),
-    sandbox.faults.cut(1, ending="reset"),
-    sandbox.faults.stall(seconds=3.0),
-    sandbox.faults.stall(2, seconds=3.0),
-    sandbox.faults.stall(2, seconds=3.0, comments=0.1),
-    sandbox.faults.garbled(2),
-    sandbox.faults.error_event(2),
-)
+    _faults.status(429, headers={"retry-after-ms": "50"}), _faults.status(500),
+    _faults.status(503, headers={"Retry-After": "0"}), _faults.status(400),
+    _faults.html_page(520), _faults.html_page(200, title="Just a moment..."),
+    _faults.drop(), _faults.drop(reset=True), _faults.cut(2), _faults.cut(2, ending="clean"),
+    _faults.cut(1, ending="reset"), _faults.stall(seconds=3.0), _faults.stall(2, seconds=3.0),
+    _faults.stall(2, seconds=3.0, comments=0.1), _faults.garbled(2), _faults.error_event(2),
+)  # fmt: skip
 
 
 def expected(question: str) -> str:
-    """Return the answer to a question; both sides compute it."""
+    """Return the answer to a question; service and callers compute it alike."""
     chooser = random.Random(question)
     return " ".join(f"w{chooser.randrange(1000)}" for _ in range(chooser.randrange(3, 30)))
 
 
-# --- The service, in a process of its own -----------------------------------------------------
-
-
-def serve() -> None:
-    """Run the sandbox until standard input ends; answer as `expected`, but for the faults."""
+def _serve(pipe: Connection) -> None:
+    """Run the service, in a process of its own that ends with its parent."""
     chooser = random.Random(1)
-
-    def answer(body: Mapping[str, Any]) -> str:
-        return expected(str(body["messages"][-1]["content"]))
-
-    def fault(_: str) -> sandbox.faults.Fault | None:
-        return chooser.choice(_FAULTS) if chooser.random() < FAULTY else None
-
     with sandbox.running(api_key=KEY, balance=1e9) as service:
+
+        def answer(body: Mapping[str, Any]) -> str:
+            if chooser.random() < FAULTY:
+                service.fault(chooser.choice(_FAULTS))
+            return expected(str(body["messages"][-1]["content"]))
+
         service.reply(answer, times=None)
-        vars(service)["next_fault"] = fault
-        vars(service)["receive"] = lambda _: 0  # keep no list of a million requests
-        print(service.base_url, flush=True)
-        sys.stdin.read()
+        pipe.send(service.base_url)
+        threading.Event().wait()
 
 
-@contextmanager
-def service() -> Iterator[str]:
-    """Start the service and yield its address."""
-    command = [sys.executable, __file__, "--serve"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one:
-        assert one.stdin is not None
-        assert one.stdout is not None
-        try:
-            yield one.stdout.readline().strip()
-        finally:
-            one.stdin.close()
-            one.wait(20)
+class Callers:
+    """Everyone who calls, and how the calls `ended`: every call that has `begun` must end."""
 
+    def __init__(self, model: ChatMiniToolAI, until: float) -> None:
+        """Call `model` until the clock is at `until`."""
+        self.begun = 0
+        self.ended: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self._model = model
+        self._until = until
+        self._lock = threading.Lock()
 
-# --- The callers --------------------------------------------------------------------------------
-
-
-@dataclass
-class Books:
-    """What became of the calls; every call begun must end."""
-
-    begun: int = 0
-    ended: Counter[str] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def begin(self) -> str:
-        """Begin a call and return its question."""
-        with self.lock:
+    def _begin(self) -> str:
+        with self._lock:
             self.begun += 1
             return f"Question {self.begun}?"
 
-    def end(self, question: str, shown: str, how: str) -> None:
-        """End a call; what was shown must be the answer, or its beginning."""
-        right = expected(question)
-        fits = shown == right if how == "answered" else right.startswith(shown)
-        with self.lock:
-            self.ended[how] += 1
-            if not fits:
-                self.wrong.append(f"{question} {how}: {shown[:80]!r} is not {right[:80]!r}")
+    def _end(self, question: str, text: str, how: str | Exception) -> None:
+        """Check that `text` is the answer, or its beginning if the call was not completed."""
+        answer = expected(question)
+        right = text == answer if how == "answered" else answer.startswith(text)
+        right = right and isinstance(how, MiniToolAIError | str)
+        with self._lock:
+            self.ended[how if isinstance(how, str) else type(how).__name__] += 1
+            if not right:
+                self.wrong.append(f"{question} {how!r}: {text[:80]!r} is not {answer[:80]!r}")
 
-    def fail(self, question: str, shown: str, error: BaseException) -> None:
-        """End a call in an error, which must be one of ours."""
-        if isinstance(error, MiniToolAIError):
-            self.end(question, shown, type(error).__name__)
-        else:
-            with self.lock:
-                self.ended["foreign"] += 1
-                self.wrong.append(f"{question}: {error!r}"[:300])
-
-
-async def _stream(model: ChatMiniToolAI, books: Books, chooser: random.Random) -> None:
-    question, shown, least = books.begin(), "", 10**9
-    if chooser.random() < 0.1:
-        least = chooser.randrange(1, 4)
-    try:
-        async for chunk in model.astream(question):
-            shown += chunk.text
-            least -= 1
-            if not least:
-                break
-        books.end(question, shown, "answered" if least > 0 else "broken off")
-    except Exception as error:
-        books.fail(question, shown, error)
-
-
-async def _cancelled(model: ChatMiniToolAI, books: Books, chooser: random.Random) -> None:
-    question = books.begin()
-    task = asyncio.create_task(model.ainvoke(question))
-    await asyncio.sleep(chooser.random() * 0.1)
-    task.cancel()
-    try:
-        books.end(question, str((await task).text), "answered")
-    except asyncio.CancelledError:
-        books.end(question, "", "cancelled")
-    except Exception as error:
-        books.fail(question, "", error)
-
-
-async def _caller(model: ChatMiniToolAI, books: Books, until: float, seed: int) -> None:
-    chooser = random.Random(seed)
-    while time.monotonic() < until:
-        call = _cancelled if chooser.random() < 0.05 else _stream
-        await call(model, books, chooser)
-
-
-def _thread(model: ChatMiniToolAI, books: Books, until: float, seed: int) -> None:
-    chooser = random.Random(seed)
-    while time.monotonic() < until:
-        question, shown = books.begin(), ""
+    async def _call_async(self, chooser: random.Random) -> None:
+        question, text, chunks = self._begin(), "", 0
+        leave_after = chooser.randrange(1, 4) if chooser.random() < 0.1 else 0
         try:
-            if chooser.random() < 0.5:
-                shown = str(model.invoke(question).text)
+            if chooser.random() < 0.2:
+                text = str((await self._model.ainvoke(question)).text)
             else:
-                for chunk in model.stream(question):
-                    shown += chunk.text
-            books.end(question, shown, "answered")
+                async for chunk in self._model.astream(question):
+                    text += chunk.text
+                    chunks += 1
+                    if chunks == leave_after:
+                        break
+            self._end(question, text, "left early" if 0 < chunks == leave_after else "answered")
+        except asyncio.CancelledError:
+            self._end(question, text, "cancelled")
         except Exception as error:
-            books.fail(question, shown, error)
+            self._end(question, text, error)
+
+    async def call_async(self, seed: int) -> None:
+        """Call one after the other; one call in twenty is cancelled."""
+        chooser = random.Random(seed)
+        while time.monotonic() < self._until:
+            task = asyncio.create_task(self._call_async(chooser))
+            if chooser.random() < 0.05:
+                await asyncio.sleep(chooser.random() * 0.1)
+                task.cancel()
+            await asyncio.wait([task])
+
+    def call(self, seed: int) -> None:
+        """Call one after the other; every second call is a stream."""
+        chooser = random.Random(seed)
+        while time.monotonic() < self._until:
+            question, text = self._begin(), ""
+            try:
+                if chooser.random() < 0.5:
+                    text = str(self._model.invoke(question).text)
+                else:
+                    for chunk in self._model.stream(question):
+                        text += chunk.text
+                self._end(question, text, "answered")
+            except Exception as error:
+                self._end(question, text, error)
 
 
-def rss() -> float:
-    """Return this process's memory in MiB."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
-
-
-def files() -> int:
-    """Return how many files and sockets this process holds open."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
-async def _soak(model: ChatMiniToolAI, books: Books, seconds: float) -> tuple[float, float, int]:
-    began = time.monotonic()
-    until, warm = began + seconds, 0.0
-    threads = [
-        threading.Thread(target=_thread, args=(model, books, until, -number))
-        for number in range(1, THREADS + 1)
-    ]
-    for thread in threads:
-        thread.start()
-    callers = [asyncio.create_task(_caller(model, books, until, n)) for n in range(STREAMS)]
+async def _run(callers: Callers, seconds: float) -> tuple[float, int]:
+    """Run all callers; return how much memory grew after the warm-up, and the tasks left."""
+    loop, threads = asyncio.get_running_loop(), ThreadPoolExecutor(THREADS)
+    calls = [loop.run_in_executor(threads, callers.call, seed) for seed in range(THREADS)]
+    tasks = asyncio.gather(*calls, *(callers.call_async(-n) for n in range(1, CALLERS + 1)))
     await asyncio.sleep(seconds * 0.4)
-    gc.collect()
-    warm = rss()
-    await asyncio.gather(*callers)
-    for thread in threads:
-        await asyncio.to_thread(thread.join)
-    gc.collect()
+    warm = resident_kib()
+    await tasks
     await asyncio.sleep(0.2)
-    return warm, rss(), len(asyncio.all_tasks()) - 1
+    return resident_kib() - warm, len(asyncio.all_tasks()) - 1
 
 
-def soak(seconds: float) -> list[str]:
-    """Run for so many seconds; return all that is wrong."""
-    books = Books()
-    with service() as base_url:
-        before = files()
-        model = ChatMiniToolAI(
-            minitoolai_api_key=SecretStr(KEY),
-            minitoolai_api_base=base_url,
-            timeout=1.5,
-            total_timeout=20,
-            max_retries=2,
-        )
-        warm, end, tasks = asyncio.run(_soak(model, books, seconds))
-        del model
-        # Idle connections are kept for the next model, on purpose: whatever else is left counts.
-        pool._networks.clear()  # noqa: SLF001
-        gc.collect()
-        left = files() - before
-    ended = sum(books.ended.values())
-    print(f"{books.begun} calls, {books.begun / seconds:.0f} a second: {dict(books.ended)}")
-    print(f"memory {warm:.0f} MiB after the warm-up, {end:.0f} MiB at the end")
-    found = books.wrong[:10]
-    if ended != books.begun:
-        found.append(f"{books.begun - ended} calls were lost")
-    if tasks or left > 0:
-        found.append(f"{tasks} tasks and {left} files or sockets stay open")
-    if end - warm > GROWTH_MIB:
-        found.append(f"memory grew by {end - warm:.0f} MiB")
-    if not books.ended["answered"] or len(books.ended) < 4:
-        found.append("too little happened to say anything")
-    return found
+def soak(base_url: str, seconds: float) -> list[str]:
+    """Run for `seconds`; return everything that is wrong."""
+    before = open_sockets()
+    options: dict[str, Any] = {"api_key": KEY, "base_url": base_url, "timeout": 1.5}
+    model = ChatMiniToolAI(total_timeout=20, max_retries=2, **options)
+    callers = Callers(model, time.monotonic() + seconds)
+    grown, tasks = asyncio.run(_run(callers, seconds))
+    sockets = open_sockets() - before
+    print(f"{callers.begun} calls, {grown:,.0f} KiB: {dict(callers.ended)}")
+    held = {
+        "calls never ended": callers.ended.total() == callers.begun,
+        f"{tasks} tasks were left": tasks == 0,
+        f"{sockets:.0f} sockets are open, for {THREADS} threads": sockets <= THREADS,
+        f"memory grew by {grown:,.0f} KiB": grown <= MAX_GROWTH_KIB,
+        "too little happened": callers.ended["answered"] > 0 and len(callers.ended) > 3,
+    }
+    return callers.wrong[:10] + [problem for problem, fine in held.items() if not fine]
 
 
 def main() -> int:
-    """Read the command line and run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Start the service, run, and return 1 where something was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.serve:
-        serve()
-        return 0
-    found = soak(options.seconds)
-    print("\n".join(found) or "all held")
-    return 1 if found else 0
+    seconds = parser.parse_args().seconds
+    ours, theirs = multiprocessing.Pipe()
+    spawn = multiprocessing.get_context("spawn")
+    spawn.Process(target=_serve, args=(theirs,), daemon=True).start()
+    problems = soak(ours.recv(), seconds)
+    print("\n".join(problems) or "no call was lost or wrong, and nothing was left open")
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import polling
 from langchain_minitoolai._images import schedule as _schedule
 from langchain_minitoolai._images.schedule import Schedule, bucket
+from tests.unit_tests.images.polling_workloads import poll, simulate
 
 KEY = bucket("realvision", 4, 1024, 1024)
 
@@ -108,35 +108,24 @@ def test_threads_may_share_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("way", "latency", "requests", "delay"),
-    [
-        ("schedule, warm", 0.08, 9.3, 0.33),
-        ("schedule, cold", 0.08, 9.3, 0.40),
-        ("schedule, warm", 0.25, 9.3, 0.42),
-    ],
+    ("learn", "latency", "requests", "delay"),
+    [(True, 0.08, 9.3, 0.33), (False, 0.08, 9.3, 0.40), (True, 0.25, 9.3, 0.42)],
 )
 def test_the_simulation_stays_near_the_measured_price_and_delay(
-    way: str, latency: float, requests: float, delay: float
+    *, learn: bool, latency: float, requests: float, delay: float
 ) -> None:
-    outcome = polling.over_all_laws(way, latency, jobs=60)
+    outcome = simulate(Schedule, latency, learn=learn)
     assert outcome.requests <= requests
     assert outcome.delay <= delay
 
 
-def test_learning_finds_pictures_sooner_than_no_history() -> None:
-    warm = polling.over_all_laws("schedule, warm", 0.08, jobs=60)
-    cold = polling.over_all_laws("schedule, cold", 0.08, jobs=60)
+def test_learning_finds_images_sooner_than_no_history() -> None:
+    warm = simulate(Schedule, 0.08, learn=True)
+    cold = simulate(Schedule, 0.08, learn=False)
     assert warm.delay < cold.delay - 0.04
 
 
 @pytest.mark.parametrize("latency", [0.0, 0.08, 0.25])
 def test_a_job_that_never_ends_costs_at_most_120_requests(latency: float) -> None:
-    assert polling.never_ends(latency, 120.0) <= 120
-
-
-def test_the_simulation_prints_its_tables(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.argv", ["polling", "--jobs", "3"])
-    polling.main()
-    assert "exponential backoff" in capsys.readouterr().out
+    schedule = learnt(*(5.0 + number / 100 for number in range(24)))
+    assert len(poll(schedule, KEY, 120.0, latency)) <= 120
