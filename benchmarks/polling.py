@@ -19,7 +19,7 @@ from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
-from langchain_minitoolai._images.schedule import Schedule
+from langchain_minitoolai._images.polling import Schedule
 
 Law: TypeAlias = Callable[[random.Random, float], tuple[Hashable, float]]
 """From a source of chance and the share of the run gone: which kind of job, and its duration."""

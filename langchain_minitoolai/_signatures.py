@@ -3,15 +3,13 @@
 Pydantic tells them one of the two names only. Nothing here is used at run time.
 """
 
-from collections.abc import Callable, Sequence
-from os import PathLike
+from collections.abc import Callable
 from typing import Any, Literal, TypedDict
 
 from langchain_core.caches import BaseCache
 from langchain_core.callbacks import Callbacks
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.rate_limiters import BaseRateLimiter
-from langchain_core.stores import ByteStore
 from pydantic import SecretStr
 
 from langchain_minitoolai import contract
@@ -57,30 +55,3 @@ class ChatOptions(ConnectionOptions, total=False):
     disable_streaming: bool | Literal["tool_calling"]
     output_version: str | None
     profile: ModelProfile | None
-
-
-class ImageToolOptions(ConnectionOptions, total=False):
-    """The fields of `MiniToolAIImageTool`."""
-
-    name: str
-    description: str
-    return_direct: bool
-    handle_tool_error: bool | str | Callable[..., str] | None
-    handle_validation_error: bool | str | Callable[..., str] | None
-    extras: dict[str, Any] | None
-    model: contract.ImageModelName | str
-    negative_prompt: str
-    width: int
-    height: int
-    steps: int
-    cfg_scale: float
-    scheduler: contract.SchedulerName | str
-    allowed_models: Sequence[str]
-    save_to: str | PathLike[str] | None
-    show_to_model: Literal["never", "url", "data"]
-    deadline: float
-    job_store: ByteStore
-    max_images: int | None
-    max_cost_usd: float | None
-    on_progress: Callable[..., Any] | None
-    poll_interval: float | Callable[[float], float] | None

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from langchain_minitoolai._chat.usage import image_tokens
-from langchain_minitoolai._image_formats import inspect
-from langchain_minitoolai.errors import PictureError
+from langchain_minitoolai._image_files import read_image_info
+from langchain_minitoolai.errors import ImageDownloadError
 
 Tokenizer: TypeAlias = Callable[[str], list[int]]
 
@@ -54,7 +54,7 @@ def _size(url: str) -> tuple[int, int] | None:
     if not comma or not head.startswith("data:"):
         return None
     try:
-        picture = inspect(base64.b64decode(data))
-    except (PictureError, ValueError):
+        info = read_image_info(base64.b64decode(data))
+    except (ImageDownloadError, ValueError):
         return None
-    return picture.width, picture.height
+    return info.width, info.height

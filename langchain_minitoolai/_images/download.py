@@ -17,7 +17,7 @@ from langchain_minitoolai._http.body import Decoder
 from langchain_minitoolai._http.deadline import Budget
 from langchain_minitoolai._http.network import WIRE_FAILURES, Route, failure_of
 from langchain_minitoolai._http.pool import network
-from langchain_minitoolai._image_formats import MAX_BYTES
+from langchain_minitoolai._image_files import MAX_BYTES
 from langchain_minitoolai._images.ssrf import (
     Target,
     check_resolved,
@@ -26,7 +26,7 @@ from langchain_minitoolai._images.ssrf import (
     target,
 )
 from langchain_minitoolai._version import __version__
-from langchain_minitoolai.errors import APIConnectionError, InvalidResponseError, PictureError
+from langchain_minitoolai.errors import APIConnectionError, ImageDownloadError, InvalidResponseError
 
 IDLE: Final = 30.0
 """Seconds without progress before a download is given up."""
@@ -54,7 +54,7 @@ def fetch(
         seconds: For all of it.
 
     Raises:
-        PictureError: If it can't be had; `is_retryable` if another try may help.
+        ImageDownloadError: If it can't be had; `is_retryable` if another try may help.
     """
     loopback = _near(address) if loopback is None else loopback
     client = network(route).client(fresh=True)
@@ -149,8 +149,8 @@ class _Intake:
                 raise _too_long()
 
 
-def _too_long() -> PictureError:
-    return PictureError(f"the picture has more than {MAX_BYTES} bytes")
+def _too_long() -> ImageDownloadError:
+    return ImageDownloadError(f"the picture has more than {MAX_BYTES} bytes")
 
 
 def _near(address: str) -> bool:
@@ -184,7 +184,7 @@ def _judge(address: str, response: httpx.Response, hops: int, *, loopback: bool)
     status = response.status_code
     following = redirected(address, status, location, hops=hops, loopback=loopback)
     if following is None and status != _OK:
-        raise PictureError(
+        raise ImageDownloadError(
             f"the picture's address answers with HTTP {status}",
             status_code=status,
             is_retryable=status in _AGAIN,
@@ -192,11 +192,11 @@ def _judge(address: str, response: httpx.Response, hops: int, *, loopback: bool)
     return following
 
 
-def _failed(caught: Exception, budget: Budget) -> PictureError:
+def _failed(caught: Exception, budget: Budget) -> ImageDownloadError:
     if isinstance(caught, InvalidResponseError):
-        return PictureError(f"the picture can't be read: {caught}")
+        return ImageDownloadError(f"the picture can't be read: {caught}")
     if isinstance(caught, socket.gaierror):
-        return PictureError("the picture's host can't be resolved", is_retryable=True)
+        return ImageDownloadError("the picture's host can't be resolved", is_retryable=True)
     failure = failure_of(caught, budget)
     again = isinstance(failure, APIConnectionError) and failure.is_retryable
-    return PictureError(f"the picture can't be fetched: {failure}", is_retryable=again)
+    return ImageDownloadError(f"the picture can't be fetched: {failure}", is_retryable=again)

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from langchain_minitoolai.errors import PictureError
+from langchain_minitoolai.errors import ImageDownloadError
 
 MAX_REDIRECTS: Final = 3
 LONGEST: Final = 8192
@@ -52,11 +52,11 @@ def target(address: str, *, loopback: bool) -> Target:
     """Say what to connect to for an address.
 
     Raises:
-        PictureError: If it is no address that a picture may be fetched from.
+        ImageDownloadError: If it is no address that a picture may be fetched from.
     """
     parts = _split(address, loopback=loopback)
     if parts is None:
-        raise PictureError("the picture's address is no https address of a public host")
+        raise ImageDownloadError("the picture's address is no https address of a public host")
     default = 443 if parts.scheme == "https" else 80
     return Target(parts.scheme, parts.hostname or "", parts.port or default)
 
@@ -69,14 +69,14 @@ def check_resolved(found: list[str], *, loopback: bool) -> str:
         loopback: Whether the API itself is on loopback.
 
     Raises:
-        PictureError: If there is none, or a single one of them is not public.
+        ImageDownloadError: If there is none, or a single one of them is not public.
     """
     if not found:
-        raise PictureError("the picture's host has no address")
+        raise ImageDownloadError("the picture's host has no address")
     for text in found:
         address = _embedded(text)
         if address is None or not (_public(address) or (loopback and address.is_loopback)):
-            raise PictureError("the picture's host is not a public address; not fetched")
+            raise ImageDownloadError("the picture's host is not a public address; not fetched")
     return found[0]
 
 
@@ -93,18 +93,18 @@ def redirected(
         loopback: Whether the API itself is on loopback.
 
     Raises:
-        PictureError: If it redirects once too often, or to where no picture may be fetched.
+        ImageDownloadError: If it redirects once too often, or to where no picture may be fetched.
     """
     if status not in _REDIRECTS:
         return None
     if hops >= MAX_REDIRECTS:
-        raise PictureError(f"the picture's address redirects more than {MAX_REDIRECTS} times")
+        raise ImageDownloadError(f"the picture's address redirects more than {MAX_REDIRECTS} times")
     try:
         following = urljoin(address, location or "")
     except ValueError:
         following = ""
     if not location or not is_picture_address(following, loopback=loopback):
-        raise PictureError("the picture's address redirects to one that is not fetched")
+        raise ImageDownloadError("the picture's address redirects to one that is not fetched")
     return following
 
 
