@@ -10,7 +10,7 @@ from typing import Any
 from service import Needs, run
 
 from langchain_minitoolai import MiniToolAIImageTool
-from langchain_minitoolai.tools import ImageProgress
+from langchain_minitoolai.types import ImageProgress
 
 GUESS = 6.0
 """Seconds a picture is thought to take while nothing has been learnt."""

@@ -8,7 +8,8 @@ from langchain_minitoolai._version import __version__
 if TYPE_CHECKING:
     from langchain_minitoolai.chat_models import ChatMiniToolAI
     from langchain_minitoolai.errors import MiniToolAIError
-    from langchain_minitoolai.tools import GeneratedImage, ImageJob, MiniToolAIImageTool
+    from langchain_minitoolai.tools import MiniToolAIImageTool
+    from langchain_minitoolai.types import GeneratedImage, ImageJob
 
 __all__ = [
     "ChatMiniToolAI",
@@ -19,10 +20,10 @@ __all__ = [
     "__version__",
 ]
 
-_ROOMS = {
+_MODULES = {
     "ChatMiniToolAI": "chat_models",
-    "GeneratedImage": "tools",
-    "ImageJob": "tools",
+    "GeneratedImage": "types",
+    "ImageJob": "types",
     "MiniToolAIError": "errors",
     "MiniToolAIImageTool": "tools",
 }
@@ -30,9 +31,9 @@ _ROOMS = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for."""
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

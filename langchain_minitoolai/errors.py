@@ -17,14 +17,14 @@
     ├── APIConnectionError          no connection, or it broke
     │   └── StreamInterruptedError  the response ended before it was complete
     ├── APITimeoutError             connected, but no progress
-    └── ImageError                  a picture could not be had; nothing paid for is lost
+    └── ImageError                  an image could not be had; nothing paid for is lost
         ├── ImageRequestError       refused: the arguments, or the service said no
         ├── ImageBudgetError        the tool's own budget is spent
-        ├── SubmissionUncertainError    the job may have been taken, and charged
+        ├── SubmissionUnknownError  the job may have been taken, and charged
         ├── ImageJobFailedError     the service says that the job failed
         ├── ImageJobTimeoutError    not ready by the deadline; the job can be resumed
         ├── ServiceUnavailableError the job can't be asked for; it can be resumed
-        └── PictureError            the bytes are no picture, or could not be fetched
+        └── ImageDownloadError      the bytes are no image, or could not be downloaded
 
 `is_retryable` says whether asking again is safe; retry middleware obeys it.
 """
@@ -70,7 +70,7 @@ class MiniToolAIError(ModelError):
     """The base of every error this package raises; each attribute can be read on all of them.
 
     Attributes:
-        category: The kind of failure, one for each class, for programs and logs.
+        kind: The kind of failure, one for each class, for programs and logs.
         status_code: The HTTP status, where the service answered.
         code: The service's own error code, where it gave one.
         request_id: The service's id of the request, for asking its support.
@@ -78,25 +78,25 @@ class MiniToolAIError(ModelError):
         is_retryable: Whether asking again is safe.
         maybe_sent: Whether the request may have reached the service.
         maybe_charged: Whether the service may have charged for the request.
-        job: The id of the picture's job, where there is one.
+        job_id: The id of the image's job, where there is one.
         hint: What to change or do next, beyond the message.
         usage: The tokens that the service counted for an answer that was cut, where it did.
     """
 
-    category: ClassVar[str] = "error"
+    kind: ClassVar[str] = "error"
     default_message: ClassVar[str] = "the MiniToolAI service failed"
 
     maybe_sent = True
     maybe_charged = False
-    job: str | None = None
+    job_id: str | None = None
     hint = ""
     usage: dict[str, Any] | None = None
     _retry_safe: bool | None = None
 
-    def __init_subclass__(cls, *, category: str = "", **kwargs: Any) -> None:
-        """Set the category of a class, by default its parent's."""
+    def __init_subclass__(cls, *, kind: str = "", **kwargs: Any) -> None:
+        """Set the kind of a class, by default its parent's."""
         super().__init_subclass__(**kwargs)
-        cls.category = category or cls.category
+        cls.kind = kind or cls.kind
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class MiniToolAIError(ModelError):
 
     @property
     def retry_safe(self) -> bool:
-        """Whether to repeat the call is safe; for a picture, that it is not charged twice."""
+        """Whether to repeat the call is safe; for an image, that it is not charged twice."""
         return self.is_retryable if self._retry_safe is None else self._retry_safe
 
     def redact(self, secret: str) -> "MiniToolAIError":
@@ -143,57 +143,57 @@ def _rebuild(
     return error
 
 
-class InvalidInputError(MiniToolAIError, ModelInvalidRequestError, ValueError, category="input"):
+class InvalidInputError(MiniToolAIError, ModelInvalidRequestError, ValueError, kind="input"):
     """The input was rejected before anything was sent or charged."""
 
 
-class MissingAPIKeyError(InvalidInputError, ModelAuthenticationError, category="missing_key"):
+class MissingAPIKeyError(InvalidInputError, ModelAuthenticationError, kind="missing_key"):
     """No API key was given and the environment holds none."""
 
 
-class BadRequestError(MiniToolAIError, ModelInvalidRequestError, category="bad_request"):
+class BadRequestError(MiniToolAIError, ModelInvalidRequestError, kind="bad_request"):
     """The service refused the request."""
 
 
-class ContextLengthError(BadRequestError, ContextOverflowError, category="context_length"):
+class ContextLengthError(BadRequestError, ContextOverflowError, kind="context_length"):
     """The conversation is longer than the model reads."""
 
 
-class AuthenticationError(MiniToolAIError, ModelAuthenticationError, category="authentication"):
+class AuthenticationError(MiniToolAIError, ModelAuthenticationError, kind="authentication"):
     """The service does not accept the API key."""
 
 
-class InsufficientCreditError(MiniToolAIError, ModelPermissionDeniedError, category="credit"):
+class InsufficientCreditError(MiniToolAIError, ModelPermissionDeniedError, kind="credit"):
     """The prepaid balance does not cover the request."""
 
 
-class PermissionDeniedError(MiniToolAIError, ModelPermissionDeniedError, category="permission"):
+class PermissionDeniedError(MiniToolAIError, ModelPermissionDeniedError, kind="permission"):
     """The service, or the firewall before it, forbids the request."""
 
 
-class NotFoundError(MiniToolAIError, ModelNotFoundError, category="not_found"):
+class NotFoundError(MiniToolAIError, ModelNotFoundError, kind="not_found"):
     """The service has no such model or path."""
 
 
-class RateLimitError(MiniToolAIError, ModelRateLimitError, category="rate_limit"):
+class RateLimitError(MiniToolAIError, ModelRateLimitError, kind="rate_limit"):
     """Too many requests; `retry_after` says how long to wait, where the service did."""
 
 
-class ServiceError(MiniToolAIError, ModelAPIError, category="service"):
+class ServiceError(MiniToolAIError, ModelAPIError, kind="service"):
     """The service failed, or reported an error in its response."""
 
     maybe_charged = True
 
 
-class InvalidResponseError(ServiceError, category="invalid_response"):
+class InvalidResponseError(ServiceError, kind="invalid_response"):
     """The response is not valid: a page, junk, or nothing at all."""
 
 
-class MalformedStreamError(InvalidResponseError, category="malformed_stream"):
+class MalformedStreamError(InvalidResponseError, kind="malformed_stream"):
     """An event of the stream can't be parsed."""
 
 
-class IncompleteOutputError(MiniToolAIError, OutputParserException, category="incomplete_output"):
+class IncompleteOutputError(MiniToolAIError, OutputParserException, kind="incomplete_output"):
     """The answer was cut before the structured output in it was complete.
 
     Attributes:
@@ -218,7 +218,7 @@ class IncompleteOutputError(MiniToolAIError, OutputParserException, category="in
         self.llm_output = llm_output
 
 
-class APIConnectionError(MiniToolAIError, ModelConnectionError, category="connection"):
+class APIConnectionError(MiniToolAIError, ModelConnectionError, kind="connection"):
     """The service could not be reached, or the connection broke.
 
     Attributes:
@@ -229,19 +229,19 @@ class APIConnectionError(MiniToolAIError, ModelConnectionError, category="connec
     maybe_charged = True
 
 
-class StreamInterruptedError(APIConnectionError, category="interrupted"):
+class StreamInterruptedError(APIConnectionError, kind="interrupted"):
     """The response ended before it was complete."""
 
 
-class APITimeoutError(MiniToolAIError, ModelTimeoutError, category="no_progress"):
+class APITimeoutError(MiniToolAIError, ModelTimeoutError, kind="no_progress"):
     """No progress for the time allowed; the request may have been charged."""
 
     is_retryable = False
     maybe_charged = True
 
 
-class ImageError(MiniToolAIError, category="image"):
-    """A picture could not be had; `job` is what `resume` takes, where there is one."""
+class ImageError(MiniToolAIError, kind="image"):
+    """An image could not be had; `job_id` is what `resume` takes, where there is one."""
 
     def __init__(
         self,
@@ -249,7 +249,7 @@ class ImageError(MiniToolAIError, category="image"):
         *,
         retry_safe: bool = False,
         maybe_charged: bool = False,
-        job: str | None = None,
+        job_id: str | None = None,
         hint: str = "",
         **facts: Any,
     ) -> None:
@@ -258,33 +258,33 @@ class ImageError(MiniToolAIError, category="image"):
         super().__init__(message, **facts)
         self._retry_safe = retry_safe
         self.maybe_charged = maybe_charged
-        self.job = job
+        self.job_id = job_id
         self.hint = hint
 
 
-class ImageRequestError(ImageError, ModelInvalidRequestError, category="refused"):
+class ImageRequestError(ImageError, ModelInvalidRequestError, kind="refused"):
     """The request was refused; nothing was charged."""
 
 
-class ImageBudgetError(ImageError, ModelPermissionDeniedError, category="budget"):
+class ImageBudgetError(ImageError, ModelPermissionDeniedError, kind="budget"):
     """The tool's own budget is spent; nothing was sent."""
 
 
-class SubmissionUncertainError(ImageError, ModelConnectionError, category="uncertain"):
+class SubmissionUnknownError(ImageError, ModelConnectionError, kind="unknown_submission"):
     """The job may have been taken and charged, and no handle came back."""
 
 
-class ImageJobFailedError(ImageError, ModelAPIError, category="failed"):
+class ImageJobFailedError(ImageError, ModelAPIError, kind="failed"):
     """The service says that the job failed."""
 
 
-class ImageJobTimeoutError(ImageError, ModelTimeoutError, category="timeout"):
-    """The picture was not ready by the deadline; the job can be resumed."""
+class ImageJobTimeoutError(ImageError, ModelTimeoutError, kind="timeout"):
+    """The image was not ready by the deadline; the job can be resumed."""
 
 
-class ServiceUnavailableError(ImageError, ModelAPIError, category="unavailable"):
+class ServiceUnavailableError(ImageError, ModelAPIError, kind="unavailable"):
     """The service stopped answering for the job; the job can be resumed."""
 
 
-class PictureError(ImageError, category="picture"):
-    """The bytes are no picture, or could not be fetched."""
+class ImageDownloadError(ImageError, kind="download"):
+    """The bytes are no image, or could not be downloaded."""

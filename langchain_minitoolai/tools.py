@@ -1,35 +1,71 @@
-"""`MiniToolAIImageTool`, a tool that draws, for agents, chains and programs."""
+"""`MiniToolAIImageTool`: text to image as a LangChain tool, for agents, chains and programs."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
+from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import PromptValue
-from pydantic import ValidationError
-from typing_extensions import Unpack, override
-
-from langchain_minitoolai._images.arguments import refusal
-from langchain_minitoolai._images.orders import ImageOrders
-from langchain_minitoolai._images.result import (
-    GeneratedImage,
-    ImageJob,
-    ImageProgress,
-    content_of,
+from langchain_core.rate_limiters import BaseRateLimiter
+from langchain_core.stores import ByteStore, InMemoryByteStore
+from langchain_core.tools import BaseTool, ToolException
+from langchain_core.tools.base import ArgsSchema
+from pydantic import (
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
 )
-from langchain_minitoolai._images.tool_errors import ImageToolError, told
-from langchain_minitoolai._signatures import ImageToolOptions
-from langchain_minitoolai.errors import MiniToolAIError
+from typing_extensions import override
 
-__all__ = ["GeneratedImage", "ImageJob", "ImageProgress", "ImageToolError", "MiniToolAIImageTool"]
+from langchain_minitoolai import contract
+from langchain_minitoolai._config import ClientConfig
+from langchain_minitoolai._http.effects import Clock, Invoke, Workflow
+from langchain_minitoolai._http.transport import is_loopback
+from langchain_minitoolai._images.arguments import (
+    DEFAULTS,
+    ImageArguments,
+    arguments_schema,
+    request_body,
+    validation_error,
+)
+from langchain_minitoolai._images.job_store import JobStore, Quota, call_key, job_key
+from langchain_minitoolai._images.output import (
+    ImageToolError,
+    download,
+    download_and_save,
+    format_for_model,
+    tool_content,
+)
+from langchain_minitoolai._images.polling import wait_until_ready
+from langchain_minitoolai._images.progress import OnProgress, record_cost, report
+from langchain_minitoolai._images.submission import JobContext, load_stored, submit
+from langchain_minitoolai.errors import InvalidInputError, MiniToolAIError
+from langchain_minitoolai.types import GeneratedImage, ImageJob, ImageProgress, ShowToModel
 
+__all__ = ["ImageToolError", "MiniToolAIImageTool"]
+
+T = TypeVar("T")
+
+_DESCRIPTION: Final = (
+    "Draw an image from a description. Each call costs money and takes some seconds. "
+    "The answer names the image's address; show it to the user."
+)
 _CALL_ID: ContextVar[str | None] = ContextVar("minitoolai_tool_call_id", default=None)
 
 
-class MiniToolAIImageTool(ImageOrders):
-    """A tool that draws pictures, never pays twice for one, and never waits for ever.
+class MiniToolAIImageTool(ClientConfig, BaseTool):
+    """A tool that draws images, never pays twice for one, and never waits for ever.
 
     A call that comes again with the same `tool_call_id` and arguments, as from a retry, a
     replayed checkpoint or a restarted process, takes up the job that is paid for.
@@ -38,7 +74,7 @@ class MiniToolAIImageTool(ImageOrders):
         ```python
         from langchain_minitoolai import MiniToolAIImageTool
 
-        tool = MiniToolAIImageTool(save_to="pictures")  # the key is in MINITOOLAI_API_KEY
+        tool = MiniToolAIImageTool(save_to="images")  # the key is in MINITOOLAI_API_KEY
         print(tool.invoke("a lighthouse at dusk, oil painting"))
         ```
 
@@ -47,66 +83,336 @@ class MiniToolAIImageTool(ImageOrders):
         pydantic.ValidationError: If an option is unknown or out of its range.
     """
 
-    if TYPE_CHECKING:
+    model_config = ConfigDict(
+        populate_by_name=True,
+        protected_namespaces=(),
+        validate_default=True,
+        validate_assignment=True,
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+    )
 
-        def __init__(self, **fields: Unpack[ImageToolOptions]) -> None:
-            """Take every option by its name or its alias."""
+    name: str = "generate_image"
+    description: str = _DESCRIPTION
+    args_schema: ArgsSchema | None = Field(default=None, exclude=True, repr=False)
+    response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
+    handle_tool_error: bool | str | Callable[[ToolException], str] | None = True
+    """Whether errors become a `ToolMessage` with `status="error"`; `False` raises them."""
+
+    model: str = contract.DEFAULT_IMAGE_MODEL
+    """The model where a call names none; so the other arguments below."""
+    negative_prompt: str = DEFAULTS["negative_prompt"]
+    width: int = DEFAULTS["width"]
+    height: int = DEFAULTS["height"]
+    steps: int = DEFAULTS["steps"]
+    cfg_scale: float = DEFAULTS["cfg_scale"]
+    scheduler: str = DEFAULTS["scheduler"]
+    allowed_models: tuple[str, ...] = contract.IMAGE_MODELS
+    """The models a call may name."""
+
+    save_to: Path | None = None
+    """The directory where images are saved, each with a JSON file beside it; made absolute."""
+    show_to_model: ShowToModel = "never"
+    """Whether the answer holds the image, for a model that sees."""
+    total_timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+    """Seconds for ordering, waiting and downloading together; also taken as `deadline`."""
+    job_store: ByteStore = Field(default_factory=InMemoryByteStore, exclude=True, repr=False)
+    """Where paid jobs are kept; it holds their signatures, so keep it as a secret."""
+    max_images: int | None = Field(default=None, ge=0)
+    """How many images this tool may order."""
+    max_cost_usd: float | None = Field(default=None, ge=0)
+    """For how much this tool may order images."""
+    rate_limiter: BaseRateLimiter | None = Field(default=None, exclude=True)
+    """Waited for before each order."""
+    on_progress: OnProgress | None = Field(default=None, exclude=True)
+    """Called with an `ImageProgress` at each step; what it raises is only a warning."""
+    poll_interval: float | Callable[[float], float] | None = None
+    """Seconds between polls, or a function of the seconds gone, in place of the schedule."""
+
+    _quota: Quota = PrivateAttr(default_factory=Quota)
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Tools are not serialised; their jobs are."""
+        return False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_deadline(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        # On assignment, pydantic passes the instance's attributes, cached properties of core too.
+        cached = {name for name in given if isinstance(getattr(cls, name, None), cached_property)}
+        fields = {name: value for name, value in given.items() if name not in cached}
+        if "deadline" in fields and "total_timeout" not in fields:
+            fields["total_timeout"] = fields.pop("deadline")
+        return fields
+
+    @field_validator("save_to")
+    @classmethod
+    def _resolve_directory(cls, directory: Path | None) -> Path | None:
+        if directory is None:
+            return None
+        if "\0" in str(directory):
+            raise ValueError("save_to holds a NUL character, which no path may")
+        # Now, and not when an image is paid for: on an event loop this would block.
+        return Path(os.path.abspath(directory.expanduser()))  # noqa: PTH100 - links are kept
+
+    @model_validator(mode="after")
+    def _check_defaults(self) -> Self:
+        unknown = [name for name in self.allowed_models if name not in contract.IMAGE_MODELS]
+        if unknown or not self.allowed_models:
+            allowed = ", ".join(contract.IMAGE_MODELS)
+            raise ValueError(f"allowed_models is {self.allowed_models}; allowed: {allowed}")
+        given = {name: getattr(self, name) for name in DEFAULTS}
+        if "model" not in self.model_fields_set and self.model not in self.allowed_models:
+            given["model"] = self.allowed_models[0]
+        schema = arguments_schema(self.allowed_models)
+        try:
+            checked = schema.model_validate({"prompt": "a prompt", **given})
+        except ValidationError as error:
+            raise ValueError(str(validation_error(error, schema))) from None
+        for name in DEFAULTS:
+            # Past the validation that this is part of.
+            self.__dict__[name] = getattr(checked, name)
+        self.__dict__["args_schema"] = self._schema()
+        return self
+
+    def _schema(self) -> type[ImageArguments]:
+        defaults = {name: getattr(self, name) for name in DEFAULTS}
+        return arguments_schema(self.allowed_models, **defaults)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an option as the constructor does: checked, and without effect if it is refused."""
+        before = dict(self.__dict__)
+        try:
+            super().__setattr__(name, value)
+        except ValidationError:
+            self.__dict__.update(before)
+            raise
+        if name in DEFAULTS or name == "allowed_models":
+            super().__setattr__("args_schema", self._schema())  # so that core derives it anew
+
+    @override
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy the tool; updated options are checked as the constructor does."""
+        copy = super().model_copy(deep=deep)
+        for name, value in (update or {}).items():
+            setattr(copy, name, value)
+        return copy
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Leave out the schema, a class made at run time."""
+        state = super().__getstate__()
+        private: Mapping[str, Any] = state["__pydantic_private__"] or {}
+        memo = dict.fromkeys(private.keys() & {"_tool_call_schema_memo"})
+        return {
+            **state,
+            "__dict__": {**state["__dict__"], "args_schema": None},
+            "__pydantic_private__": {**private, **memo},
+        }
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Make the schema again."""
+        super().__setstate__(state)
+        self.__dict__["args_schema"] = self._schema()
 
     @override
     def run(self, tool_input: Any, *args: Any, tool_call_id: str | None = None, **kw: Any) -> Any:
-        """Run the tool; see `BaseTool.run`. A text or a prompt is what to draw."""
-        with _called(tool_call_id):
-            return super().run(_as_input(tool_input), *args, tool_call_id=tool_call_id, **kw)
+        """Run the tool; see `BaseTool.run`. A text, a prompt or a message is what to draw."""
+        with _call_id_set(tool_call_id):
+            return super().run(_to_input(tool_input), *args, tool_call_id=tool_call_id, **kw)
 
     @override
     async def arun(
         self, tool_input: Any, *args: Any, tool_call_id: str | None = None, **kw: Any
     ) -> Any:
-        """Run the tool; see `BaseTool.arun`. A text or a prompt is what to draw."""
-        with _called(tool_call_id):
-            return await super().arun(_as_input(tool_input), *args, tool_call_id=tool_call_id, **kw)
+        """Run the tool; see `BaseTool.arun`. A text, a prompt or a message is what to draw."""
+        with _call_id_set(tool_call_id):
+            return await super().arun(_to_input(tool_input), *args, tool_call_id=tool_call_id, **kw)
 
     @override
     def _parse_input(self, tool_input: Any, tool_call_id: str | None) -> Any:
-        try:
-            return super()._parse_input(tool_input, tool_call_id)
-        except ValidationError as caught:
-            error = refusal(caught, self._schema())
-        raise self._failure(error)
+        with self._error_handling():
+            return self._validate(tool_input)
 
     @override
     def _run(self, run_manager: CallbackManagerForToolRun | None = None, **arguments: Any) -> Any:
-        client = self._sync_client()
-        try:
-            image = client.execute(self._draw(arguments, client.clock, _CALL_ID.get(), run_manager))
-        except MiniToolAIError as caught:
-            error = caught
-        else:
-            return content_of(image, self.show_to_model), image.artifact()
-        raise self._failure(error)
+        with self._error_handling():
+            image = self._execute(self._draw(arguments, _CALL_ID.get(), run_manager))
+            return tool_content(image, self.show_to_model), image.artifact()
 
     @override
     async def _arun(
         self, run_manager: AsyncCallbackManagerForToolRun | None = None, **arguments: Any
     ) -> Any:
-        client = self._async_client()
-        try:
-            image = await client.execute(
-                self._draw(arguments, client.clock, _CALL_ID.get(), run_manager)
-            )
-        except MiniToolAIError as caught:
-            error = caught
-        else:
-            return content_of(image, self.show_to_model), image.artifact()
-        raise self._failure(error)
+        with self._error_handling():
+            image = await self._aexecute(self._draw(arguments, _CALL_ID.get(), run_manager))
+            return tool_content(image, self.show_to_model), image.artifact()
 
-    def _failure(self, error: MiniToolAIError) -> Exception:
-        """Give what to raise, as the option says: for the model to read, or as it is."""
-        return told(error) if self.handle_tool_error else error
+    @contextmanager
+    def _error_handling(self) -> Iterator[None]:
+        """Raise what `handle_tool_error` asks for: the error for a model, or as it is."""
+        try:
+            yield
+        except MiniToolAIError as error:
+            raise (format_for_model(error) if self.handle_tool_error else error) from None
+
+    @property
+    def images_ordered(self) -> int:
+        """How many images this tool has ordered, or may have."""
+        return self._quota.images
+
+    def submit(
+        self, prompt: str | Mapping[str, Any], *, call_id: str | None = None, **arguments: Any
+    ) -> ImageJob:
+        """Order an image and do not wait for it.
+
+        Args:
+            prompt: What to draw, or all arguments.
+            call_id: An id of your own; ordering again with it and the same arguments gives
+                the same job.
+            **arguments: The other arguments.
+
+        Raises:
+            MiniToolAIError: If there is no job; `maybe_charged` says whether there may be one.
+        """
+        return self._execute(self._submit({**_to_arguments(prompt), **arguments}, call_id))
+
+    async def asubmit(
+        self, prompt: str | Mapping[str, Any], *, call_id: str | None = None, **arguments: Any
+    ) -> ImageJob:
+        """Order an image: `submit`, with `await`."""
+        return await self._aexecute(self._submit({**_to_arguments(prompt), **arguments}, call_id))
+
+    def wait_for(self, job: ImageJob) -> GeneratedImage:
+        """Wait for an ordered image, and download and save it as the options say.
+
+        Raises:
+            ImageError: If it can't be had within `total_timeout`.
+        """
+        return self._execute(lambda clock: _finish(job, self._context(clock)))
+
+    async def await_for(self, job: ImageJob) -> GeneratedImage:
+        """Wait for an ordered image: `wait_for`, with `await`."""
+        return await self._aexecute(lambda clock: _finish(job, self._context(clock)))
+
+    def resume(self, job_id: str) -> GeneratedImage:
+        """Wait for an image whose job the job store knows.
+
+        Args:
+            job_id: As an error or a progress report names it.
+
+        Raises:
+            InvalidInputError: If the job store knows no such job.
+            ImageError: If the image can't be had within `total_timeout`, or the store fails.
+        """
+        return self._execute(lambda clock: _resume(job_id, self._context(clock)))
+
+    async def aresume(self, job_id: str) -> GeneratedImage:
+        """Wait for an image whose job the job store knows: `resume`, with `await`."""
+        return await self._aexecute(lambda clock: _resume(job_id, self._context(clock)))
+
+    def download(self, image: GeneratedImage) -> GeneratedImage:
+        """Download an image with the tool's own proxy, certificates, limits and address checks.
+
+        Returns:
+            The same object, which now holds its bytes, for `read` and `save`.
+
+        Raises:
+            ImageDownloadError: If it can't be had within `total_timeout`.
+        """
+        return self._execute(lambda clock: download(image, self._context(clock)))
+
+    async def adownload(self, image: GeneratedImage) -> GeneratedImage:
+        """Download an image: `download`, with `await`."""
+        return await self._aexecute(lambda clock: download(image, self._context(clock)))
+
+    def _execute(self, start: Callable[[Clock], Workflow[T]]) -> T:
+        client = self._sync_client()
+        return client.execute(start(client.clock))
+
+    async def _aexecute(self, start: Callable[[Clock], Workflow[T]]) -> T:
+        client = self._async_client()
+        return await client.execute(start(client.clock))
+
+    def _validate(self, arguments: Any) -> dict[str, Any]:
+        schema = self._schema()
+        try:
+            return schema.model_validate(arguments).model_dump()
+        except ValidationError as caught:
+            error = validation_error(caught, schema)
+        raise error
+
+    def _submit(
+        self, arguments: Mapping[str, Any], call_id: str | None
+    ) -> Callable[[Clock], Workflow[ImageJob]]:
+        checked = self._validate(arguments)
+        return lambda clock: submit(checked, self._context(clock, checked, call_id))
+
+    def _draw(
+        self, arguments: dict[str, Any], call_id: str | None, run_manager: BaseRunManager | None
+    ) -> Callable[[Clock], Workflow[GeneratedImage]]:
+        def start(clock: Clock) -> Workflow[GeneratedImage]:
+            context = self._context(clock, arguments, call_id, run_manager)
+            job = yield from submit(arguments, context)
+            return (yield from _finish(job, context))
+
+        return start
+
+    def _context(
+        self,
+        clock: Clock,
+        arguments: Mapping[str, Any] | None = None,
+        call_id: str | None = None,
+        run_manager: BaseRunManager | None = None,
+    ) -> JobContext:
+        def on_progress(progress: ImageProgress) -> Invoke:
+            if progress["stage"] == "submitted":
+                record_cost(run_manager)
+            return report({**progress, "tool_call_id": call_id or None}, self.on_progress)
+
+        key = None
+        if arguments is not None and call_id:
+            key = call_key(call_id, self.minitoolai_api_base, request_body(arguments))
+        limiter = self.rate_limiter
+        return JobContext(
+            clock=clock,
+            wall_clock=lambda: datetime.now(UTC).timestamp(),
+            total_timeout=self.total_timeout,
+            store=JobStore(self.job_store),
+            quota=self._quota,
+            on_progress=on_progress,
+            call_key=key,
+            rate_limit=Invoke(limiter.acquire, limiter.aacquire) if limiter else None,
+            max_images=self.max_images,
+            max_cost_usd=self.max_cost_usd,
+            save_to=self.save_to,
+            keep_bytes=self.show_to_model == "data",
+            timeout=self.timeout,
+            max_retries=self.max_retries,
+            loopback=self._on_loopback(),
+            poll_interval=self.poll_interval,
+        )
+
+    def _on_loopback(self) -> bool:
+        return is_loopback(urlsplit(self.minitoolai_api_base).hostname or "")
+
+
+def _finish(job: ImageJob, context: JobContext) -> Workflow[GeneratedImage]:
+    ready = yield from wait_until_ready(job, context)
+    return (yield from download_and_save(ready, context))
+
+
+def _resume(job_id: str, context: JobContext) -> Workflow[GeneratedImage]:
+    stored = yield from load_stored(job_key(job_id), context.store)
+    if not isinstance(stored, ImageJob):
+        raise InvalidInputError(f"job_id is {job_id!r}; allowed: a job that the job store knows")
+    return (yield from _finish(stored, context))
 
 
 @contextmanager
-def _called(call_id: str | None) -> Iterator[None]:
+def _call_id_set(call_id: str | None) -> Iterator[None]:
     """Keep the id of a tool call, which does not reach `_run` otherwise."""
     token = _CALL_ID.set(call_id)
     try:
@@ -115,8 +421,12 @@ def _called(call_id: str | None) -> Iterator[None]:
         _CALL_ID.reset(token)
 
 
-def _as_input(given: Any) -> Any:
-    """Take a text, a prompt or a message for what to draw."""
+def _to_arguments(prompt: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"prompt": prompt} if isinstance(prompt, str) else prompt
+
+
+def _to_input(given: Any) -> Any:
+    """Convert a text, a prompt or a message to arguments."""
     if isinstance(given, PromptValue):
         given = given.to_messages()[-1]
     if isinstance(given, BaseMessage):

@@ -11,8 +11,7 @@ from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 
 from langchain_minitoolai import contract
-from langchain_minitoolai._image_formats import inspect
-from langchain_minitoolai.errors import PictureError
+from langchain_minitoolai.errors import ImageDownloadError
 
 _DATED: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 _MILLION: Final = 1_000_000
@@ -151,8 +150,8 @@ def _image_size(url: str) -> tuple[int, int] | None:
     if not comma or not head.startswith("data:"):
         return None
     try:
-        image = inspect(base64.b64decode(data))
-    except (PictureError, ValueError):
+        image = read_image_info(base64.b64decode(data))
+    except (ImageDownloadError, ValueError):
         return None
     return image.width, image.height
 

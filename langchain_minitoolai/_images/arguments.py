@@ -1,4 +1,4 @@
-"""The arguments that a model sees: checked and repaired before anything is sent."""
+"""Arguments of the image tool: their schema, repair of harmless slips, and the request body."""
 
 import re
 from collections.abc import Mapping
@@ -29,13 +29,13 @@ DEFAULTS: Final[dict[str, Any]] = {
 }
 """Every argument but the prompt, with the service's own default."""
 
-MAX_REFUSAL: Final = 400
-INPUT: Final = "the input"
+MAX_MESSAGE: Final = 400
+_INPUT: Final = "the input"
 
 _CHOICE: Final[Any] = Literal  # of names known at run time only
 
-_WIRE: Final = {"negative_prompt": "negativePrompt", "cfg_scale": "cfgScale"}
-_OTHER_NAMES: Final = {
+_API_NAMES: Final = {"negative_prompt": "negativePrompt", "cfg_scale": "cfgScale"}
+_ALIASES: Final = {
     "negativePrompt": "negative_prompt",
     "cfgScale": "cfg_scale",
     "cfg": "cfg_scale",
@@ -54,7 +54,7 @@ _RANGES: Final = {
 
 
 class ImageArguments(BaseModel):
-    """What every schema of arguments can do; `arguments_schema` adds the fields."""
+    """Base of the argument schemas; `arguments_schema` adds the fields."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -65,33 +65,26 @@ class ImageArguments(BaseModel):
             return given
         fields = {}
         for name, value in given.items():
-            name = _OTHER_NAMES.get(name, name)  # noqa: PLW2901 - the same argument's real name
-            if name in cls.model_fields and value is None and name != "prompt":
+            field = _ALIASES.get(name, name)
+            if value is None and field in cls.model_fields and field != "prompt":
                 continue  # as good as not given
-            fields[name] = value
-        size = _sides(fields["size"]) if "size" in fields else None
+            fields[field] = value
+        size = _parse_size(fields["size"]) if "size" in fields else None
         if size is not None:
             del fields["size"]
             fields.setdefault("width", size[0])
             fields.setdefault("height", size[1])
         return fields
 
-    def body(self) -> dict[str, Any]:
-        """Give the request's body, in the service's own names."""
-        fields = self.model_dump()
-        if not fields["negative_prompt"]:
-            del fields["negative_prompt"]
-        return {_WIRE.get(name, name): value for name, value in fields.items()}
-
 
 def arguments_schema(
     models: tuple[str, ...] = contract.IMAGE_MODELS, **defaults: Any
 ) -> type[ImageArguments]:
-    """Make the schema of the arguments.
+    """Build the schema of the arguments.
 
     Args:
         models: The models that may be asked for.
-        **defaults: What an argument is when it is not given.
+        **defaults: An argument's value where it is not given.
     """
     return _schema(models, tuple(sorted({**DEFAULTS, **defaults}.items())))
 
@@ -99,26 +92,26 @@ def arguments_schema(
 @lru_cache(maxsize=64)
 def _schema(models: tuple[str, ...], defaults: tuple[tuple[str, Any], ...]) -> type[ImageArguments]:
     default = dict(defaults)
-    model_type = Annotated[_CHOICE[models], BeforeValidator(_named(models))]
+    model_type = Annotated[_CHOICE[models], BeforeValidator(_fuzzy_choice(models))]
     scheduler_type = Annotated[
-        _CHOICE[contract.SCHEDULERS], BeforeValidator(_named(contract.SCHEDULERS))
+        _CHOICE[contract.SCHEDULERS], BeforeValidator(_fuzzy_choice(contract.SCHEDULERS))
     ]
     side = contract.IMAGE_SIZE
     fields: dict[str, Any] = {
         "prompt": (
-            Annotated[str, BeforeValidator(_text)],
+            Annotated[str, BeforeValidator(_strip)],
             Field(min_length=1, description="What to draw, in plain words."),
         ),
         "negative_prompt": (
-            Annotated[str, BeforeValidator(_text)],
-            Field(default["negative_prompt"], description="What to keep out of the picture."),
+            Annotated[str, BeforeValidator(_strip)],
+            Field(default["negative_prompt"], description="What to keep out of the image."),
         ),
-        "model": (model_type, Field(default["model"], description="The style of picture.")),
-        "width": (_WHOLE, _number(default["width"], side, "Pixels.")),
-        "height": (_WHOLE, _number(default["height"], side, "Pixels.")),
-        "steps": (_WHOLE, _number(default["steps"], contract.STEPS, "More is finer and slower.")),
+        "model": (model_type, Field(default["model"], description="The style of the image.")),
+        "width": (_Integer, _number(default["width"], side, "Pixels.")),
+        "height": (_Integer, _number(default["height"], side, "Pixels.")),
+        "steps": (_Integer, _number(default["steps"], contract.STEPS, "More is finer and slower.")),
         "cfg_scale": (
-            _REAL,
+            _Float,
             _number(
                 default["cfg_scale"],
                 contract.CFG_SCALE,
@@ -128,22 +121,30 @@ def _schema(models: tuple[str, ...], defaults: tuple[tuple[str, Any], ...]) -> t
         "scheduler": (scheduler_type, Field(default["scheduler"], description="The sampler.")),
     }
     schema: type[ImageArguments] = create_model(
-        "generate_image", __base__=ImageArguments, __doc__="Draw a picture.", **fields
+        "generate_image", __base__=ImageArguments, __doc__="Draw an image.", **fields
     )
     return schema
 
 
-def refusal(error: ValidationError, schema: type[BaseModel]) -> ImageRequestError:
-    """Say what is wrong with arguments: the field, the value, and what is allowed."""
-    said = [_complaint(each, schema) for each in error.errors(include_url=False)]
-    text = f"Nothing was sent or charged. {'; '.join(said)}"
-    hint = "Change the argument and call again."
-    text = text if len(text) < MAX_REFUSAL else f"{text[: MAX_REFUSAL - 1]}…"
-    return ImageRequestError(text, hint=hint)
+def request_body(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert validated arguments to the request's body, in the service's own names."""
+    return {
+        _API_NAMES.get(name, name): value
+        for name, value in arguments.items()
+        if value or name != "negative_prompt"
+    }
 
 
-def _complaint(error: Any, schema: type[BaseModel]) -> str:
-    name = str(error["loc"][0]) if error["loc"] else INPUT
+def validation_error(error: ValidationError, schema: type[BaseModel]) -> ImageRequestError:
+    """Describe invalid arguments: the field, the value, and what is allowed."""
+    problems = [_format_error(each, schema) for each in error.errors(include_url=False)]
+    text = f"Nothing was sent or charged. {'; '.join(problems)}"
+    text = text if len(text) < MAX_MESSAGE else f"{text[: MAX_MESSAGE - 1]}…"
+    return ImageRequestError(text, hint="Change the argument and call again.")
+
+
+def _format_error(error: Any, schema: type[BaseModel]) -> str:
+    name = str(error["loc"][0]) if error["loc"] else _INPUT
     if error["type"] == "missing":
         return f"{name} is missing"
     value = repr(error["input"])
@@ -157,7 +158,7 @@ def _allowed(name: str, schema: type[BaseModel]) -> str:
         kind = "a number" if name == "cfg_scale" else "a whole number"
         return f"{kind} from {low:g} to {high:g}"
     properties = schema.model_json_schema()["properties"]
-    if name == INPUT:
+    if name == _INPUT:
         return "a text that says what to draw, or arguments"
     if name not in properties:
         return f"no such argument, only {', '.join(properties)}"
@@ -170,32 +171,32 @@ def _number(default: Any, span: contract.Range, description: str) -> Any:
     return Field(default, ge=span.minimum, le=span.maximum, description=description)
 
 
-def _text(value: Any) -> Any:
+def _strip(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
-def _plain_number(value: Any) -> Any:
+def _strip_unit(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError("a truth value is no number")  # noqa: TRY004 - pydantic wants this kind
+        raise ValueError("a boolean is no number")  # noqa: TRY004 - pydantic wants this class
     return re.sub(r"(?i)\s*px\s*$", "", value).strip() if isinstance(value, str) else value
 
 
-_WHOLE: Final = Annotated[int, BeforeValidator(_plain_number)]
-_REAL: Final = Annotated[float, BeforeValidator(_plain_number), Field(allow_inf_nan=False)]
+_Integer: Final = Annotated[int, BeforeValidator(_strip_unit)]
+_Float: Final = Annotated[float, BeforeValidator(_strip_unit), Field(allow_inf_nan=False)]
 
 
-def _named(names: tuple[str, ...]) -> Any:
-    """Make what finds a name however it is spelt: case, blanks, `_`, `pp` for `++`."""
-    known = {_key(name): name for name in names}
-    return lambda value: known.get(_key(value), value) if isinstance(value, str) else value
+def _fuzzy_choice(names: tuple[str, ...]) -> Any:
+    """Build a validator that ignores case, blanks and `_`, and reads `pp` as `++`."""
+    known = {_normalize(name): name for name in names}
+    return lambda value: known.get(_normalize(value), value) if isinstance(value, str) else value
 
 
-def _key(name: str) -> str:
+def _normalize(name: str) -> str:
     plain = name.casefold().replace("ancestral", "a").replace("pp", "++")
     return re.sub(r"[^a-z0-9+]", "", plain)
 
 
-def _sides(size: Any) -> tuple[Any, Any] | None:
+def _parse_size(size: Any) -> tuple[Any, Any] | None:
     if isinstance(size, str) and (found := _SIZE.fullmatch(size)):
         return int(found[1]), int(found[2] or found[1])
     if isinstance(size, Mapping) and set(size) == {"width", "height"}:

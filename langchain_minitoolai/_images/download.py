@@ -5,14 +5,14 @@ from typing import Final
 
 from langchain_minitoolai._http.effects import Clock, Download, Response, Sleep, Workflow
 from langchain_minitoolai._http.retry import RETRYABLE_STATUS, backoff
-from langchain_minitoolai._image_formats import MAX_BYTES
+from langchain_minitoolai._image_files import MAX_BYTES
 from langchain_minitoolai._images.ssrf import (
     MAX_REDIRECTS,
     check_url,
     pick_public_ip,
     redirect_target,
 )
-from langchain_minitoolai.errors import APIConnectionError, MiniToolAIError, PictureError
+from langchain_minitoolai.errors import APIConnectionError, ImageDownloadError, MiniToolAIError
 
 IDLE_TIMEOUT: Final = 30.0
 """Seconds without progress before a download is given up."""
@@ -23,7 +23,7 @@ _NOT_YET: Final = 404
 """What a delivery network may answer for an image that has only just been made."""
 
 
-def download(url: str, *, loopback: bool, clock: Clock, deadline: float) -> Workflow[bytes]:
+def fetch_image(url: str, *, loopback: bool, clock: Clock, deadline: float) -> Workflow[bytes]:
     """Fetch an image; a failure that may pass is tried again.
 
     Args:
@@ -33,15 +33,15 @@ def download(url: str, *, loopback: bool, clock: Clock, deadline: float) -> Work
         deadline: When it must be over.
 
     Raises:
-        PictureError: If it can't be had.
+        ImageDownloadError: If it can't be had.
     """
     attempt = 0
     while True:
         if clock() >= deadline:
-            raise PictureError("no time was left to fetch the picture")
+            raise ImageDownloadError("no time was left to fetch the image")
         try:
             return (yield from _follow(url, loopback=loopback, clock=clock, deadline=deadline))
-        except PictureError as error:
+        except ImageDownloadError as error:
             if attempt + 1 >= ATTEMPTS or not error.is_retryable:
                 raise
         yield Sleep(backoff(attempt))
@@ -61,8 +61,8 @@ def _follow(url: str, *, loopback: bool, clock: Clock, deadline: float) -> Workf
             break
         url = target
     status = response.status
-    raise PictureError(
-        f"the picture's address answers with HTTP {status}",
+    raise ImageDownloadError(
+        f"the image's address answers with HTTP {status}",
         status_code=status,
         is_retryable=status in RETRYABLE_STATUS or status == _NOT_YET,
     )
@@ -78,11 +78,11 @@ def _get(url: str, *, loopback: bool, clock: Clock, deadline: float) -> Workflow
     )
     try:
         response: Response = yield effect
-    except PictureError:
+    except ImageDownloadError:
         raise
     except MiniToolAIError as caught:
         again = isinstance(caught, APIConnectionError) and caught.is_retryable
-        failure = PictureError(f"the picture can't be fetched: {caught}", is_retryable=again)
+        failure = ImageDownloadError(f"the image can't be fetched: {caught}", is_retryable=again)
     else:
         return response
     raise failure

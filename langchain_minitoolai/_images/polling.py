@@ -1,189 +1,236 @@
-"""Waiting for a picture that is paid for: looks by the schedule, under a deadline."""
+"""Polling of an image job: when to poll next, and the wait for the image under a deadline."""
 
-import warnings
-from collections.abc import Mapping
+import math
+import threading
+from collections import deque
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from langchain_minitoolai import contract, errors
 from langchain_minitoolai._http.effects import Request, Response, Sleep, Workflow
 from langchain_minitoolai._http.retry import MAX_RETRY_AFTER, backoff
-from langchain_minitoolai._images.job_status import History, Reading, read
-from langchain_minitoolai._images.result import ImageJob
-from langchain_minitoolai._images.schedule import bucket
-from langchain_minitoolai._images.submission import Desk, guarded
+from langchain_minitoolai._images.job_status import JobStatus, PollHistory, read_status
+from langchain_minitoolai._images.progress import safe_warn
+from langchain_minitoolai._images.submission import JobContext, best_effort
+from langchain_minitoolai.types import ImageJob
 
-LONGEST_LOOK: Final = 20.0
-"""Seconds without progress before a look is given up."""
-RESERVE: Final = 2.0
-"""Seconds left for the last look before the deadline."""
-SHORTEST: Final = 0.05
+POLL_TIMEOUT: Final = 20.0
+"""Seconds without progress before a poll is given up."""
+FINAL_POLL_RESERVE: Final = 2.0
+"""Seconds left for the last poll before the deadline."""
+MIN_INTERVAL: Final = 0.05
+"""The shortest `poll_interval`, in seconds."""
 
-_SLOWEST: Final = 10.0
-_UNSURE: Final = 10.0
-_UNAUTHORIZED: Final = 401
+_MAX_UNCERTAINTY: Final = 10.0
+_SIZE_STEP: Final = 256 * 1024
+_RESUMABLE: Final = "It is paid for and kept; resume it, and do not draw it again."
 
 
-def wait(job: ImageJob, desk: Desk, until: float) -> Workflow[ImageJob]:
-    """Look for a job's picture until it is there.
+class Schedule:
+    """When to poll next: jobs of one kind take about as long as each other; thread-safe.
 
-    Args:
-        job: What was paid for.
-        desk: The surroundings.
-        until: The deadline, on the shell's clock.
+    The first poll comes when the quickest of the last jobs would be ready, or after 2 s while
+    fewer than 4 are known. The next ones come when the next eighth of those still possible would
+    be, and at the latest, as after the slowest, when the job has grown older by an eighth.
+    """
+
+    HISTORY, TRUSTED = 24, 4
+    QUANTILE = GROWTH = 0.12
+    FIRST = 2.0  # without history
+    SHORTEST, LONGEST, LONGEST_FIRST = 0.25, 3.0, 6.0
+
+    def __init__(self) -> None:
+        """Start without history."""
+        self._durations: dict[Hashable, deque[float]] = {}
+        self._lock = threading.Lock()
+
+    def next_gap(self, elapsed: float, key: Hashable, latency: float = 0.0) -> float:
+        """Return the seconds to wait before the next poll.
+
+        Args:
+            elapsed: Seconds since the job was submitted.
+            key: The kind of job, as from `job_kind`.
+            latency: Seconds that the last request took: what it reported is older by that much.
+        """
+        age = max(elapsed - latency, 0.0)
+        with self._lock:
+            known = sorted(self._durations.get(key, ()))
+        possible = [each for each in known if each > age]
+        gap = self.GROWTH * age if age else self.FIRST
+        if possible:
+            due = possible[int(self.QUANTILE * len(possible))] - age
+            gap = due if len(possible) == len(known) >= self.TRUSTED else min(due, gap)
+        return min(max(gap - latency, self.SHORTEST), self.LONGEST if age else self.LONGEST_FIRST)
+
+    def record(self, key: Hashable, seconds: float) -> None:
+        """Remember how long a job took."""
+        if not 0.0 < seconds < math.inf:
+            return
+        with self._lock:
+            self._durations.setdefault(key, deque(maxlen=self.HISTORY)).append(seconds)
+
+    def expected(self, key: Hashable) -> float | None:
+        """Return the median duration of the jobs remembered, or `None` without history."""
+        with self._lock:
+            known = sorted(self._durations.get(key, ()))
+        return known[len(known) // 2] if known else None
+
+
+SCHEDULE: Final = Schedule()
+"""What this process knows of how long jobs take."""
+
+
+def job_kind(arguments: Mapping[str, Any]) -> Hashable:
+    """Name the jobs that take about as long: one model, one step count, about one area."""
+    area = arguments["width"] * arguments["height"]
+    return (arguments["model"], arguments["steps"], round(area / _SIZE_STEP))
+
+
+def wait_until_ready(
+    job: ImageJob, context: JobContext, schedule: Schedule = SCHEDULE
+) -> Workflow[ImageJob]:
+    """Poll a job until its image is ready.
 
     Returns:
-        The job, with its picture's address.
+        The job, with its image's address.
 
     Raises:
-        ImageJobFailedError: If the service says that it failed.
-        ImageJobTimeoutError: If it is not ready in time.
+        ImageJobFailedError: If the service reports that it failed.
+        ImageJobTimeoutError: If it is not ready by the context's deadline.
         ServiceUnavailableError: If the service can't be asked.
     """
     if job.url is not None:
         return job
-    with desk.schedule.running():
-        watch = _Watch(job, desk, until)
-        while True:
-            yield desk.tell("waiting", job, seconds=watch.age(), expected=watch.expected())
-            gap, last = watch.gap()
-            yield Sleep(gap)
-            reading = yield from watch.look()
-            if reading.url is not None:
-                done = watch.done(reading.url)
-                yield from guarded(desk.store.save(done))
-                yield desk.tell("ready", done, seconds=watch.age())
-                return done
-            watch.check(reading, last=last)
+    poller = JobPoller(job, context, schedule)
+    while True:
+        yield context.report("waiting", job, expected=poller.expected())
+        delay, is_last = poller.next_delay()
+        yield Sleep(delay)
+        status = yield from poller.poll()
+        if status.url is not None:
+            ready = poller.ready_job(status.url)
+            yield from best_effort(context.store.save(ready))
+            yield context.report("ready", ready)
+            return ready
+        poller.raise_if_over(status, is_last=is_last)
 
 
-class _Watch:
-    """One job being watched."""
+class JobPoller:
+    """The polls of one job."""
 
-    def __init__(self, job: ImageJob, desk: Desk, until: float) -> None:
-        self._job, self._desk, self._until = job, desk, until
-        self._began = desk.clock()
-        self._before = max(desk.wall() - job.submitted_at, 0.0)
-        self._left = max(until - self._began, 0.0)
-        self._kind = bucket(*(job.arguments[key] for key in ("model", "steps", "width", "height")))
-        self._history = History()
-        self._reading = Reading("pending", self._history)
-        self._looks, self._slow = job.polls, 0
+    def __init__(self, job: ImageJob, context: JobContext, schedule: Schedule) -> None:
+        """Start with no poll sent."""
+        self._job, self._context, self._schedule = job, context, schedule
+        self._total = max(context.remaining(), 0.0)
+        self._kind = job_kind(job.arguments)
+        self._status = JobStatus("pending", PollHistory())
+        self._polls, self._slow_downs = job.polls, 0
         self._first = True
-        self._flight = self._before
-        self._sent = 0.0
-        self._told = 0.0
-        self._numeric = self._authorized = False
-
-    def age(self) -> float:
-        """Give the seconds since the job was submitted."""
-        return self._before + self._desk.clock() - self._began
+        self._latency = context.elapsed(job)
+        self._previous_at = self._sent_at = 0.0
+        self._id_as_number = self._send_auth = False
 
     def expected(self) -> float | None:
-        """Give the seconds that such jobs take, as far as is known."""
-        return self._desk.schedule.expected(self._kind)
+        """Return the seconds that such jobs take, as far as is known."""
+        return self._schedule.expected(self._kind)
 
-    def gap(self) -> tuple[float, bool]:
-        """Give the seconds to the next look, and whether that is the last."""
-        gap = max(self._regular(), self._held_back())
-        left = self._until - self._desk.clock() - min(RESERVE, 0.1 * self._left)
-        return (gap, False) if gap < left else (max(left, 0.0), True)
+    def next_delay(self) -> tuple[float, bool]:
+        """Return the seconds to the next poll, and whether that is the last."""
+        delay = max(self._interval(), self._minimum_delay())
+        left = self._context.remaining() - min(FINAL_POLL_RESERVE, 0.1 * self._total)
+        return (delay, False) if delay < left else (max(left, 0.0), True)
 
-    def _regular(self) -> float:
-        own = self._desk.poll_interval
-        if own is None:
-            return self._desk.schedule.next_gap(self.age(), self._kind, self._flight)
-        return max(float(own(self.age()) if callable(own) else own), SHORTEST)
+    def _interval(self) -> float:
+        own, age = self._context.poll_interval, self._context.elapsed(self._job)
+        if own is not None:
+            return max(float(own(age) if callable(own) else own), MIN_INTERVAL)
+        # Jobs that were submitted at once are not polled at once.
+        jitter = 0.95 + 0.1 * self._context.jitter()
+        return self._schedule.next_gap(age, self._kind, self._latency) * jitter
 
-    def _held_back(self) -> float:
-        """Give the seconds that the last answer asks for, or makes wise."""
-        reading = self._reading
-        if reading.retry_after is not None:
-            return min(reading.retry_after, MAX_RETRY_AFTER)
-        if reading.kind == "transient":
-            return backoff(reading.history.troubles)
-        return min(0.5 * 2.0 ** min(self._slow, 9), _SLOWEST) if reading.slow_down else 0.0
+    def _minimum_delay(self) -> float:
+        """Return the seconds that the last response asks for, or makes wise."""
+        status = self._status
+        if status.retry_after is not None:
+            return min(status.retry_after, MAX_RETRY_AFTER)
+        if status.kind == "transient":
+            return backoff(status.history.troubles)
+        return backoff(self._slow_downs) if status.slow_down else 0.0
 
-    def look(self) -> Workflow[Reading]:
-        """Ask once; again at once in the other form if the first answer asks for that."""
-        answer = yield from self._ask()
-        if isinstance(answer, Response) and answer.status == _UNAUTHORIZED and not self._authorized:
-            self._authorized = True
-            answer = yield from self._ask()
-        reading = self._read(answer)
-        if reading.invalid_id and self._first and self._job.id.isdecimal():
-            self._numeric = True
-            reading = self._read((yield from self._ask()))
+    def poll(self) -> Workflow[JobStatus]:
+        """Poll once; again at once in the other form if the first response asks for that."""
+        outcome = yield from self._request()
+        if isinstance(outcome, Response) and outcome.status == 401 and not self._send_auth:
+            self._send_auth = True
+            outcome = yield from self._request()
+        status = self._read(outcome)
+        if status.invalid_id and self._first and self._job.id.isdecimal():
+            self._id_as_number = True
+            status = self._read((yield from self._request()))
         self._first = False
-        self._history, self._reading = reading.history, reading
-        self._slow = self._slow + 1 if reading.slow_down else 0
-        if reading.warning:
-            warnings.warn(f"job {self._job.id}: {reading.warning}", stacklevel=2)
-        return reading
+        self._status = status
+        self._slow_downs = self._slow_downs + 1 if status.slow_down else 0
+        if status.warning:
+            safe_warn(f"job {self._job.id}: {status.warning}")
+        return status
 
-    def _read(self, answer: Response | errors.MiniToolAIError) -> Reading:
-        loopback = self._desk.loopback
-        reading = read(answer, self.age(), self._history, loopback=loopback)
+    def _read(self, outcome: Response | errors.MiniToolAIError) -> JobStatus:
+        age, loopback = self._context.elapsed(self._job), self._context.loopback
+        status = read_status(outcome, age, self._status.history, loopback=loopback)
         secret = self._job.signature
-        warning = reading.warning and reading.warning.replace(secret, "[secret]")
-        return replace(reading, reason=reading.reason.replace(secret, "[secret]"), warning=warning)
+        warning = status.warning and status.warning.replace(secret, "[secret]")
+        return replace(status, reason=status.reason.replace(secret, "[secret]"), warning=warning)
 
-    def _ask(self) -> Workflow[Response | errors.MiniToolAIError]:
-        self._told = 0.0 if self._first else self._sent
-        self._sent = self.age()
-        self._looks += 1
+    def _request(self) -> Workflow[Response | errors.MiniToolAIError]:
+        self._previous_at = 0.0 if self._first else self._sent_at
+        self._sent_at = self._context.elapsed(self._job)
+        self._polls += 1
+        job_id = int(self._job.id) if self._id_as_number else self._job.id
         try:
-            reply: Response = yield Request(
+            response: Response = yield Request(
                 contract.IMAGE_JOB_PATH,
-                self._body(),
-                timeout=min(self._desk.timeout, LONGEST_LOOK),
-                deadline=self._until,
-                send_auth=self._authorized,
+                {"jobid": job_id, "signature": self._job.signature},
+                timeout=min(self._context.timeout, POLL_TIMEOUT),
+                deadline=self._context.deadline,
+                send_auth=self._send_auth,
             )
         except errors.MiniToolAIError as error:
             return error
         finally:
-            self._flight = self.age() - self._sent
-        return reply
+            self._latency = self._context.elapsed(self._job) - self._sent_at
+        return response
 
-    def _body(self) -> Mapping[str, Any]:
-        number = int(self._job.id) if self._numeric else self._job.id
-        return {"jobid": number, "signature": self._job.signature}
+    def ready_job(self, url: str) -> ImageJob:
+        """Return the job with its image's address, and remember how long it took."""
+        if self._sent_at - self._previous_at < _MAX_UNCERTAINTY:
+            self._schedule.record(self._kind, (self._previous_at + self._sent_at) / 2.0)
+        known = {"url": url, "seconds": round(self._sent_at, 3), "polls": self._polls}
+        return self._job.model_copy(update=known)
 
-    def done(self, url: str) -> ImageJob:
-        """Give the job with its picture, and remember how long it took."""
-        seconds = (self._told + self._sent) / 2.0
-        if self._sent - self._told < _UNSURE:
-            self._desk.schedule.record(self._kind, seconds)
-        told = {"url": url, "seconds": round(self._sent, 3), "polls": self._looks}
-        return self._job.model_copy(update=told)
-
-    def check(self, reading: Reading, *, last: bool) -> None:
-        """Raise what ends the waiting, if something does."""
-        job, again = self._job.id, self._job.call is not None
-        if reading.kind == "failed":
+    def raise_if_over(self, status: JobStatus, *, is_last: bool) -> None:
+        """Raise the error that ends the polling, if one does."""
+        job_id = self._job.id
+        if status.kind == "failed":
             raise errors.ImageJobFailedError(
-                f"The service says that the picture failed: {reading.reason}",
+                f"The service reports that the image failed: {status.reason}",
                 maybe_charged=True,
-                job=job,
+                job_id=job_id,
                 hint="Change the prompt before drawing again: that is charged anew.",
             )
-        if reading.kind == "unavailable":
+        facts: dict[str, Any] = {
+            "retry_safe": self._job.call_key is not None,
+            "maybe_charged": True,
+            "job_id": job_id,
+            "hint": _RESUMABLE,
+        }
+        if status.kind == "unavailable":
             raise errors.ServiceUnavailableError(
-                f"The picture (job {job}) is ordered, but can't be asked for: {reading.reason}",
-                retry_safe=again,
-                maybe_charged=True,
-                job=job,
-                hint=_KEPT,
+                f"The image (job {job_id}) is ordered, but can't be asked for: {status.reason}",
+                **facts,
             )
-        if last:
+        if is_last:
+            age = self._context.elapsed(self._job)
             raise errors.ImageJobTimeoutError(
-                f"The picture (job {job}) was not ready after {self.age():.0f} s.",
-                retry_safe=again,
-                maybe_charged=True,
-                job=job,
-                hint=_KEPT,
+                f"The image (job {job_id}) was not ready after {age:.3g} s.", **facts
             )
-
-
-_KEPT: Final = "It is paid for and kept; resume it, and do not draw it again."

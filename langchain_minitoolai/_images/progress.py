@@ -1,29 +1,37 @@
-"""Telling how far a picture is, on every channel that exists where the tool runs."""
+"""Progress of an image job: callback, LangGraph's custom stream, custom event, traced cost."""
 
 import inspect
+import logging
 import sys
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
+from langchain_core.callbacks.manager import BaseRunManager
 
+from langchain_minitoolai import contract
 from langchain_minitoolai._http.effects import Invoke
-from langchain_minitoolai._images.result import ImageProgress
 from langchain_minitoolai.errors import tidy
+from langchain_minitoolai.types import ImageProgress
 
 EVENT: Final = "minitoolai_image"
 """The custom event's name in `astream_events`."""
 
 OnProgress: TypeAlias = Callable[[ImageProgress], Awaitable[None] | None]
 
+_logger: Final = logging.getLogger("langchain_minitoolai")
 
-def telling(progress: ImageProgress, on_progress: OnProgress | None) -> Invoke:
-    """Make the action that tells; nothing that goes wrong with it reaches the picture."""
+
+def report(progress: ImageProgress, on_progress: OnProgress | None) -> Invoke:
+    """Build the effect that reports progress; no failure of a channel reaches the job."""
 
     def run() -> None:
-        _call(on_progress, progress)
+        answer = _call(on_progress, progress)
+        if inspect.iscoroutine(answer):
+            answer.close()
+            safe_warn("on_progress is async, so that only async calls of the tool can await it")
         _stream(progress)
         with suppress(Exception):  # a run need not be in progress
             dispatch_custom_event(EVENT, dict(progress))
@@ -34,12 +42,32 @@ def telling(progress: ImageProgress, on_progress: OnProgress | None) -> Invoke:
             try:
                 await answer
             except Exception as error:  # noqa: BLE001 - a user's callback
-                _warn(error)
+                _warn_of(error)
         _stream(progress)
         with suppress(Exception):  # a run need not be in progress
             await adispatch_custom_event(EVENT, dict(progress))
 
     return Invoke(run, arun)
+
+
+def record_cost(run_manager: BaseRunManager | None) -> None:
+    """Record an image's price on the traced run, where LangSmith reads it."""
+    run_id = getattr(run_manager, "run_id", None)
+    for handler in getattr(run_manager, "handlers", ()):
+        runs = getattr(handler, "run_map", None)
+        run = runs.get(str(run_id)) if isinstance(runs, Mapping) else None
+        if run is not None:
+            metadata = run.extra.setdefault("metadata", {})
+            metadata["total_cost"] = contract.IMAGE_PRICE
+            metadata["usage_metadata"] = {"total_cost": contract.IMAGE_PRICE}
+
+
+def safe_warn(text: str) -> None:
+    """Warn; where warnings are errors, log instead, so that nothing paid for is lost to one."""
+    try:
+        warnings.warn(text, stacklevel=3)
+    except Warning:
+        _logger.warning(text)
 
 
 def _call(on_progress: OnProgress | None, progress: ImageProgress) -> Any:
@@ -48,13 +76,12 @@ def _call(on_progress: OnProgress | None, progress: ImageProgress) -> Any:
     try:
         return on_progress(progress)
     except Exception as error:  # noqa: BLE001 - a user's callback
-        _warn(error)
+        _warn_of(error)
         return None
 
 
-def _warn(error: Exception) -> None:
-    said = tidy(f"{type(error).__name__}: {error}")
-    warnings.warn(f"on_progress failed ({said})", stacklevel=2)
+def _warn_of(error: Exception) -> None:
+    safe_warn(f"on_progress failed ({tidy(f'{type(error).__name__}: {error}')})")
 
 
 def _stream(progress: ImageProgress) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from langchain_minitoolai._http.transport import is_loopback
-from langchain_minitoolai.errors import PictureError
+from langchain_minitoolai.errors import ImageDownloadError
 
 MAX_REDIRECTS: Final = 3
 MAX_URL: Final = 8192
@@ -34,10 +34,10 @@ def check_url(url: str, *, loopback: bool) -> None:
     """Check a URL before it is fetched.
 
     Raises:
-        PictureError: If an image may not be downloaded from it.
+        ImageDownloadError: If an image may not be downloaded from it.
     """
     if not is_image_url(url, loopback=loopback):
-        raise PictureError("the picture's address is no https address of a public host")
+        raise ImageDownloadError("the image's address is no https address of a public host")
 
 
 def pick_public_ip(found: list[str], *, loopback: bool) -> str:
@@ -48,14 +48,14 @@ def pick_public_ip(found: list[str], *, loopback: bool) -> str:
         loopback: Whether the API itself is on loopback.
 
     Raises:
-        PictureError: If there is none, or a single one of them is not public.
+        ImageDownloadError: If there is none, or a single one of them is not public.
     """
     if not found:
-        raise PictureError("the picture's host has no address")
+        raise ImageDownloadError("the image's host has no address")
     for text in found:
         address = _embedded(text)
         if address is None or not (_public(address) or (loopback and address.is_loopback)):
-            raise PictureError("the picture's host is not a public address; not fetched")
+            raise ImageDownloadError("the image's host is not a public address; not fetched")
     return found[0]
 
 
@@ -72,18 +72,18 @@ def redirect_target(
         loopback: Whether the API itself is on loopback.
 
     Raises:
-        PictureError: If it redirects once too often, or to where no picture may be fetched.
+        ImageDownloadError: If it redirects once too often, or to where no image may be fetched.
     """
     if status not in _REDIRECTS:
         return None
     if hops >= MAX_REDIRECTS:
-        raise PictureError(f"the picture's address redirects more than {MAX_REDIRECTS} times")
+        raise ImageDownloadError(f"the image's address redirects more than {MAX_REDIRECTS} times")
     try:
         following = urljoin(address, location or "")
     except ValueError:
         following = ""
     if not location or not is_image_url(following, loopback=loopback):
-        raise PictureError("the picture's address redirects to one that is not fetched")
+        raise ImageDownloadError("the image's address redirects to one that is not fetched")
     return following
 
 

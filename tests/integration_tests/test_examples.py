@@ -27,7 +27,7 @@ WORDS = {
         "stopped before book_table({'city': 'Oslo', 'guests': 4})",
         "graph: resumed\nmodel: book_table: A table for 4 in Oslo is booked.",
     ),
-    "progress_bars": ("Picture 10000000 is drawn" if BARS else "Install tqdm or rich",),
+    "progress_bars": ("Image 10000000 is ready" if BARS else "Install tqdm or rich",),
     "structured_output": ("mood:   good", "stars:  4", "reason: room was cold"),
 }
 

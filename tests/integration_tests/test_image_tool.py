@@ -33,13 +33,14 @@ from langgraph.checkpoint.memory import InMemorySaver
 from PIL import Image
 
 from langchain_minitoolai import contract, errors, sandbox
-from langchain_minitoolai.tools import GeneratedImage, ImageJob, MiniToolAIImageTool
+from langchain_minitoolai.tools import MiniToolAIImageTool
+from langchain_minitoolai.types import GeneratedImage, ImageJob
 from tests.faults.driver import aside, measured
 from tests.faults.server import Exchange, FaultServer
 from tests.faults.wire import body, head
 
 CALL = {"name": "generate_image", "args": {"prompt": "a red fox"}, "id": "c1", "type": "tool_call"}
-COLOURS = ["sync", "async"]
+MODES = ["sync", "async"]
 
 
 @pytest.fixture
@@ -53,8 +54,8 @@ def tool_for(service: sandbox.Service, **options: Any) -> MiniToolAIImageTool:
     return MiniToolAIImageTool(**{"poll_interval": 0.1, **key, **options})
 
 
-def drawn(tool: MiniToolAIImageTool, call: Any, colour: str = "sync") -> Any:
-    return tool.invoke(call) if colour == "sync" else asyncio.run(tool.ainvoke(call))
+def drawn(tool: MiniToolAIImageTool, call: Any, mode: str = "sync") -> Any:
+    return tool.invoke(call) if mode == "sync" else asyncio.run(tool.ainvoke(call))
 
 
 def open_files() -> int:
@@ -76,32 +77,31 @@ def submits(service: sandbox.Service) -> int:
     return sum(request.path.endswith(contract.IMAGE_PATH) for request in service.requests)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_picture_is_drawn_saved_and_described(
-    quick: sandbox.Service, tmp_path: Path, colour: str
+@pytest.mark.parametrize("mode", MODES)
+def test_an_image_is_drawn_saved_and_described(
+    quick: sandbox.Service, tmp_path: Path, mode: str
 ) -> None:
     tool = tool_for(quick, save_to=tmp_path)
-    message = drawn(tool, CALL, colour)
+    message = drawn(tool, CALL, mode)
     assert isinstance(message, ToolMessage)
     assert message.status == "success"
     artifact = json.loads(json.dumps(message.artifact))
-    picture = GeneratedImage.model_validate(artifact)
-    with Image.open(io.BytesIO(picture.read())) as image:
+    generated = GeneratedImage.model_validate(artifact)
+    with Image.open(io.BytesIO(generated.read())) as image:
         image.load()
-        assert image.size == (picture.width, picture.height) == (1024, 1024)
-        assert image.info["parameters"].startswith("a red fox\nSteps: 4, Sampler: DPM++ SDE")
+        assert image.size == (generated.width, generated.height) == (1024, 1024)
     sidecar = json.loads(Path(artifact["path"]).with_suffix(".json").read_text())
     assert sidecar == artifact
-    assert picture.id in str(message.content)
-    assert picture.url in str(message.content)
+    assert generated.id in str(message.content)
+    assert generated.url in str(message.content)
     assert len(quick.charges) == 1
-    assert "image/png" in picture._repr_mimebundle_()
+    assert "image/png" in generated._repr_mimebundle_()
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_the_same_id_again_is_the_same_picture(quick: sandbox.Service, colour: str) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_the_same_id_again_is_the_same_image(quick: sandbox.Service, mode: str) -> None:
     tool = tool_for(quick)
-    assert drawn(tool, CALL).artifact == drawn(tool, CALL, colour).artifact
+    assert drawn(tool, CALL).artifact == drawn(tool, CALL, mode).artifact
     assert len(quick.charges) == 1
 
 
@@ -151,7 +151,7 @@ def test_a_store_of_files_keeps_the_job_for_another_tool(
 
 def test_under_a_retry_middleware_a_slow_job_is_taken_up_again() -> None:
     with sandbox.running(job_seconds=2.5) as service:
-        tool = tool_for(service, handle_tool_error=False, deadline=1.0)
+        tool = tool_for(service, handle_tool_error=False, total_timeout=1.0)
         retry = ToolRetryMiddleware(max_retries=4, initial_delay=0.0, jitter=False)
         state = agent_with(tool, retry).invoke(ASKED)
         message = next(m for m in state["messages"] if isinstance(m, ToolMessage))
@@ -270,8 +270,8 @@ async def test_a_call_cancelled_while_it_orders_is_not_ordered_again(
 def test_two_loops_threads_copies_and_pickles_draw(quick: sandbox.Service) -> None:
     tool = tool_for(quick)
     for twin in (tool, copy.deepcopy(tool), pickle.loads(pickle.dumps(tool))):  # noqa: S301 - our own
-        for colour in ("async", "async", "sync"):
-            assert "Address:" in drawn(twin, {"prompt": "x"}, colour)
+        for mode in ("async", "async", "sync"):
+            assert "Address:" in drawn(twin, {"prompt": "x"}, mode)
     found: list[str] = []
     threads = [threading.Thread(target=lambda: found.append(tool.invoke("x"))) for _ in range(8)]
     for thread in threads:
@@ -298,25 +298,25 @@ def test_two_loops_threads_copies_and_pickles_draw(quick: sandbox.Service) -> No
         (sandbox.faults.drop(), "can't be fetched"),
     ],
 )
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_picture_that_cannot_be_fetched_still_comes_with_its_address(
-    quick: sandbox.Service, tmp_path: Path, fault: Any, warning: str, colour: str
+@pytest.mark.parametrize("mode", MODES)
+def test_an_image_that_cannot_be_downloaded_still_comes_with_its_address(
+    quick: sandbox.Service, tmp_path: Path, fault: Any, warning: str, mode: str
 ) -> None:
     quick.fault(fault, on="file", times=None)
-    message = drawn(tool_for(quick, save_to=tmp_path), CALL, colour)
+    message = drawn(tool_for(quick, save_to=tmp_path), CALL, mode)
     assert message.status == "success"
     assert warning in message.artifact["warning"]
     assert message.artifact["url"] in message.content
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_download_that_stumbles_is_tried_again(
-    quick: sandbox.Service, tmp_path: Path, colour: str
+@pytest.mark.parametrize("mode", MODES)
+def test_a_download_that_fails_for_a_moment_is_tried_again(
+    quick: sandbox.Service, tmp_path: Path, mode: str
 ) -> None:
     quick.fault(sandbox.faults.status(503), on="file")
     quick.fault(sandbox.faults.drop(), on="file")
-    message = drawn(tool_for(quick, save_to=tmp_path), CALL, colour)
+    message = drawn(tool_for(quick, save_to=tmp_path), CALL, mode)
     assert message.artifact["warning"] is None
 
 
@@ -337,11 +337,11 @@ def test_a_directory_that_cannot_be_written_costs_the_file_alone(
 # What the model sees.
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_the_model_may_look_at_the_picture(quick: sandbox.Service, colour: str) -> None:
-    shown = drawn(tool_for(quick, show_to_model="url"), CALL, colour).content
+@pytest.mark.parametrize("mode", MODES)
+def test_the_model_may_see_the_image(quick: sandbox.Service, mode: str) -> None:
+    shown = drawn(tool_for(quick, show_to_model="url"), CALL, mode).content
     assert shown[1] == {"type": "image", "url": shown[1]["url"]}
-    shown = drawn(tool_for(quick, show_to_model="data"), {**CALL, "id": "c2"}, colour).content
+    shown = drawn(tool_for(quick, show_to_model="data"), {**CALL, "id": "c2"}, mode).content
     assert shown[1]["mime_type"] == "image/png"
     assert shown[1]["base64"].startswith("iVBOR")
 
@@ -349,17 +349,19 @@ def test_the_model_may_look_at_the_picture(quick: sandbox.Service, colour: str) 
 # Progress.
 
 
-async def test_progress_is_told_on_every_channel(quick: sandbox.Service, tmp_path: Path) -> None:
-    told: list[Any] = []
-    tool = tool_for(quick, save_to=tmp_path, on_progress=told.append)
+async def test_progress_is_reported_on_every_channel(
+    quick: sandbox.Service, tmp_path: Path
+) -> None:
+    reported: list[Any] = []
+    tool = tool_for(quick, save_to=tmp_path, on_progress=reported.append)
     agent = agent_with(tool)
     written = [chunk async for chunk in agent.astream(ASKED, stream_mode="custom")]
-    stages = [each["stage"] for each in told]
+    stages = [each["stage"] for each in reported]
     assert stages[0] == "submitted"
     assert stages[-2:] == ["ready", "saved"]
     assert set(stages[1:-2]) == {"waiting"}
     assert [each["stage"] for each in written] == stages
-    assert {each["tool_call_id"] for each in told} == {"call_9"}
+    assert {each["tool_call_id"] for each in reported} == {"call_9"}
     events: list[Any] = [event async for event in tool.astream_events(CALL)]
     custom = [event["data"] for event in events if event["event"] == "on_custom_event"]
     assert custom[-1]["stage"] == "saved"
@@ -373,18 +375,18 @@ def test_progress_is_written_from_a_sync_graph_too(quick: sandbox.Service) -> No
 # Programs.
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_program_orders_waits_and_resumes(quick: sandbox.Service, colour: str) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_a_program_orders_waits_and_resumes(quick: sandbox.Service, mode: str) -> None:
     tool = tool_for(quick)
 
     async def awaited() -> tuple[ImageJob, GeneratedImage, GeneratedImage]:
         job = await tool.asubmit("a fox", steps=2)
-        return job, await tool.await_(job), await tool.aresume(job.id)
+        return job, await tool.await_for(job), await tool.aresume(job.id)
 
-    if colour == "sync":
+    if mode == "sync":
         job = tool.submit({"prompt": "a fox"}, steps=2)
         again = ImageJob.model_validate_json(job.model_dump_json())
-        found = job, tool.wait(again), tool.resume(job.id)
+        found = job, tool.wait_for(again), tool.resume(job.id)
     else:
         found = asyncio.run(awaited())
     job, first, second = found
@@ -398,24 +400,24 @@ def test_a_program_orders_waits_and_resumes(quick: sandbox.Service, colour: str)
 
 def test_a_timeout_names_the_job_to_resume() -> None:
     with sandbox.running(job_seconds=1.5) as service:
-        tool = tool_for(service, deadline=0.7, handle_tool_error=False)
+        tool = tool_for(service, total_timeout=0.7, handle_tool_error=False)
         with pytest.raises(errors.ImageJobTimeoutError) as caught:
             tool.invoke("a fox")
-        tool.deadline = 20.0
-        assert tool.resume(caught.value.job or "").url
+        tool.total_timeout = 20.0
+        assert tool.resume(caught.value.job_id or "").url
         assert len(service.charges) == 1
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_in_a_batch_one_failure_costs_only_itself(quick: sandbox.Service, colour: str) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_in_a_batch_one_failure_costs_only_itself(quick: sandbox.Service, mode: str) -> None:
     tool = tool_for(quick)
     inputs: list[Any] = ["one", {"prompt": "two", "steps": 99}, "three"]
     config: Any = {"max_concurrency": 2}
-    if colour == "sync":
+    if mode == "sync":
         texts = tool.batch(inputs, config)
     else:
         texts = asyncio.run(tool.abatch(inputs, config))
-    assert [text.startswith("Picture") for text in texts] == [True, False, True]
+    assert [text.startswith("Image") for text in texts] == [True, False, True]
     assert len(quick.charges) == 2
     raising = tool_for(quick, handle_tool_error=False)
     results = raising.batch(inputs, return_exceptions=True)
@@ -499,52 +501,52 @@ def test_key_and_signature_are_nowhere(
 # Too much.
 
 
-PICTURE = 100 * 1024 * 1024
+SIZE = 100 * 1024 * 1024
 MIB = 1024 * 1024
 
 
-def _long_picture(exchange: Exchange, *, told: bool) -> None:
-    """Send 100 MB of a picture, its length told before or not."""
-    length = {"Content-Length": str(PICTURE)} if told else {"Connection": "close"}
+def _long_image(exchange: Exchange, *, announced: bool) -> None:
+    """Send 100 MB of an image, its length announced or not."""
+    length = {"Content-Length": str(SIZE)} if announced else {"Connection": "close"}
     exchange.send(head("200 OK", "image/png", length) + b"\x89PNG\r\n\x1a\n")
-    for _ in range(PICTURE // MIB):
+    for _ in range(SIZE // MIB):
         exchange.send(b"x" * MIB)
     exchange.close()
 
 
-def _drawn_in_little_room(origin: str, colour: str, folder: str) -> tuple[Any, Any, float]:
+def _drawn_in_little_memory(origin: str, mode: str, folder: str) -> tuple[Any, Any, float]:
     options: dict[str, Any] = {"save_to": folder, "poll_interval": 0.05, "api_key": "test"}
     tool = MiniToolAIImageTool(base_url=f"{origin}/api", handle_tool_error=False, **options)
     with measured() as grew:
-        message = drawn(tool, CALL, colour)
+        message = drawn(tool, CALL, mode)
     return message.content, message.artifact, grew()
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-@pytest.mark.parametrize("told", [True, False], ids=["length told", "length untold"])
-def test_a_picture_of_a_hundred_megabytes_is_refused_at_its_bound_and_its_address_kept(
-    tmp_path: Path, colour: str, *, told: bool
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("announced", [True, False], ids=["length announced", "length unknown"])
+def test_an_image_of_a_hundred_megabytes_is_refused_at_its_bound_and_its_address_kept(
+    tmp_path: Path, mode: str, *, announced: bool
 ) -> None:
     with FaultServer([]) as server:
-        address = f"{server.url}/picture.png"
+        address = f"{server.url}/image.png"
         server.scripts += [
             body("200 OK", {"status": "success", "jobid": 7, "signature": "abc"}),
             body("200 OK", {"status": "success", "image_url": address, "message": "success"}),
-            partial(_long_picture, told=told),
+            partial(_long_image, announced=announced),
         ]
-        found = aside(_drawn_in_little_room, (server.url, colour, str(tmp_path)), 30.0, 256)
+        found = aside(_drawn_in_little_memory, (server.url, mode, str(tmp_path)), 30.0, 256)
         assert not isinstance(found, str), found
         content, artifact, grew = found
         assert server.record.settle()
         paid = [one.target for one in server.record.requests if one.target.endswith("toimage/")]
-        fetched = [one for one in server.record.requests if one.target == "/picture.png"]
+        fetched = [one for one in server.record.requests if one.target == "/image.png"]
     assert address in str(content)
     assert artifact["url"] == address
     assert "more than 16777216 bytes" in artifact["warning"]
     assert len(paid) == 1
     assert len(fetched) == 1
     assert grew < 64
-    assert max(one.connection.sent for one in fetched) < (16 if told else 48) * MIB
+    assert max(one.connection.sent for one in fetched) < (16 if announced else 48) * MIB
     assert not list(tmp_path.iterdir())
 
 
@@ -556,7 +558,7 @@ def test_five_hundred_at_once_are_all_delivered_and_charged_once_each() -> None:
         tool = tool_for(service, poll_interval=None)
 
         async def many() -> list[str]:
-            return await tool.abatch([f"picture {number}" for number in range(500)])
+            return await tool.abatch([f"image {number}" for number in range(500)])
 
         tool.invoke("warm")
         asyncio.run(tool.ainvoke("warm"))
@@ -566,7 +568,7 @@ def test_five_hundred_at_once_are_all_delivered_and_charged_once_each() -> None:
         growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         # The sandbox lives here too, and closes its ends when it sees ours closed.
         assert eventually(lambda: open_files() <= files), f"{open_files()} after {files}"
-        assert all(text.startswith("Picture") for text in texts)
+        assert all(text.startswith("Image") for text in texts)
         assert len(set(texts)) == 500
         assert len(service.charges) == 502
         assert growth < 100 * 1024

@@ -28,7 +28,7 @@ FACTS: dict[str, Any] = {
 IMAGE_FACTS: dict[str, Any] = {
     "retry_safe": True,
     "maybe_charged": True,
-    "job": "7",
+    "job_id": "7",
     "hint": "wait",
 }
 
@@ -62,11 +62,11 @@ def full(kind: type[MiniToolAIError]) -> MiniToolAIError:
         (errors.ImageError, core.ModelError, False),
         (errors.ImageRequestError, core.ModelInvalidRequestError, False),
         (errors.ImageBudgetError, core.ModelPermissionDeniedError, False),
-        (errors.SubmissionUncertainError, core.ModelConnectionError, False),
+        (errors.SubmissionUnknownError, core.ModelConnectionError, False),
         (errors.ImageJobFailedError, core.ModelAPIError, False),
         (errors.ImageJobTimeoutError, core.ModelTimeoutError, False),
         (errors.ServiceUnavailableError, core.ModelAPIError, False),
-        (errors.PictureError, core.ModelError, False),
+        (errors.ImageDownloadError, core.ModelError, False),
         (errors.MiniToolAIError, core.ModelError, False),
     ],
 )
@@ -117,8 +117,8 @@ def test_an_error_survives_a_pickle_and_a_copy_with_every_attribute(
         assert type(again) is kind
         assert again.args == error.args
         assert vars(again) == vars(error)
-        assert [getattr(again, name) for name in (*IMAGE_FACTS, "category")] == [
-            getattr(error, name) for name in (*IMAGE_FACTS, "category")
+        assert [getattr(again, name) for name in (*IMAGE_FACTS, "kind")] == [
+            getattr(error, name) for name in (*IMAGE_FACTS, "kind")
         ]
 
 
@@ -128,16 +128,16 @@ def test_an_error_has_nothing_that_core_copies_into_traces(kind: type[MiniToolAI
         assert not hasattr(full(kind), name)
 
 
-def test_each_kind_has_a_category_of_its_own() -> None:
-    assert len({kind.category for kind in KINDS}) == len(KINDS)
-    assert errors.RateLimitError.category == "rate_limit"
+def test_each_class_has_a_kind_of_its_own() -> None:
+    assert len({error.kind for error in KINDS}) == len(KINDS)
+    assert errors.RateLimitError.kind == "rate_limit"
 
 
-def test_a_kind_that_names_no_category_has_its_parent_s() -> None:
+def test_a_class_that_names_no_kind_has_its_parent_s() -> None:
     class OurLimit(errors.RateLimitError):
         pass
 
-    assert OurLimit.category == "rate_limit"
+    assert OurLimit.kind == "rate_limit"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -146,7 +146,7 @@ def test_what_an_image_error_tells_can_be_read_on_every_error(
     kind: type[MiniToolAIError], *, again: bool
 ) -> None:
     error = kind(is_retryable=again)
-    assert (error.job, error.hint) == (None, "")
+    assert (error.job_id, error.hint) == (None, "")
     assert error.retry_safe is (again and not isinstance(error, ImageError))
     may = (
         errors.ServiceError,
@@ -167,7 +167,7 @@ def test_a_plain_error_is_safe_to_repeat_where_it_is_retryable_even_if_that_chan
 @pytest.mark.parametrize("safe", [True, False])
 def test_an_image_error_is_retryable_where_a_retry_is_safe(*, safe: bool) -> None:
     assert errors.ServiceUnavailableError("x", retry_safe=safe).is_retryable is safe
-    assert errors.SubmissionUncertainError("x", is_retryable=safe).is_retryable is safe
+    assert errors.SubmissionUnknownError("x", is_retryable=safe).is_retryable is safe
 
 
 def test_the_key_is_taken_out_of_everything_an_error_repeats() -> None:

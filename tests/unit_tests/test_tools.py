@@ -1,8 +1,9 @@
-"""The image tool's public face, without a wire."""
+"""The image tool, without a network."""
 
 import asyncio
 import copy
 import pickle
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,49 +13,50 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.prompts import ChatPromptTemplate, PromptTemplate
 from langchain_core.rate_limiters import InMemoryRateLimiter
+from langchain_core.stores import InMemoryByteStore
 from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PrivateAttr, ValidationError
 
-from langchain_minitoolai import contract, errors
+from langchain_minitoolai import contract, errors, tools
 from langchain_minitoolai._http.effects import Response
-from langchain_minitoolai._images import orders
-from langchain_minitoolai.tools import ImageJob, ImageToolError, MiniToolAIImageTool
-from tests.unit_tests.acting import Actor, answer
-from tests.unit_tests.images.test_result import png
+from langchain_minitoolai.tools import ImageToolError, MiniToolAIImageTool
+from langchain_minitoolai.types import GeneratedImage, ImageJob
+from tests.unit_tests.fake_driver import FakeDriver, response
+from tests.unit_tests.test_types import png
 
 URL = "https://cdn.example.com/a.png"
-TAKEN = answer({"status": "success", "jobid": 77, "signature": "s3cr3t"})
-READY = answer({"status": "success", "image_url": URL})
-REFUSED = answer({"status": "error", "jobid": None, "signature": None})
+TAKEN = response({"status": "success", "jobid": 77, "signature": "s3cr3t"})
+READY = response({"status": "success", "image_url": URL})
+REFUSED = response({"status": "error", "jobid": None, "signature": None})
 CALL = {"name": "generate_image", "args": {"prompt": "a fox"}, "id": "c1", "type": "tool_call"}
 
 
 class Tool(MiniToolAIImageTool):
-    """The tool, on an actor in place of a shell."""
+    """The tool, on a fake driver in place of its clients."""
 
-    _actor: Actor = PrivateAttr(default_factory=Actor)
+    _driver: FakeDriver = PrivateAttr(default_factory=FakeDriver)
 
     def _client(self) -> Any:
-        return self._actor
+        return self._driver
 
     def _async_client(self) -> Any:
         async def run(flow: Any) -> Any:
-            return await asyncio.to_thread(self._actor.run, flow)
+            return await asyncio.to_thread(self._driver.run, flow)
 
-        return SimpleNamespace(run=run, clock=self._actor.clock)
+        return SimpleNamespace(run=run, clock=self._driver.clock)
 
 
 def tool_on(*answers: Response | errors.MiniToolAIError, **options: Any) -> Tool:
     options |= {"api_key": "a-key", "base_url": "https://example.com/api"}
     tool = Tool(**options)
-    tool._actor = Actor(answers or [TAKEN, READY, TAKEN, READY])
+    tool._driver = FakeDriver(answers or [TAKEN, READY, TAKEN, READY])
     return tool
 
 
 def sent(tool: Tool) -> list[Any]:
-    return [call.body for call in tool._actor.calls if call.path == contract.IMAGE_PATH]
+    return [call.body for call in tool._driver.requests if call.path == contract.IMAGE_PATH]
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -87,7 +89,7 @@ def test_a_call_gives_a_text_and_an_artifact(drawn: Any) -> None:
 )
 def test_whatever_names_a_prompt_is_drawn(drawn: Any, given: Any) -> None:
     tool = tool_on()
-    assert drawn(tool, given).startswith("Picture 77")
+    assert drawn(tool, given).startswith("Image 77")
     assert sent(tool)[0]["prompt"] == "a fox"
 
 
@@ -101,7 +103,7 @@ def test_the_same_call_is_paid_for_once_and_others_are_their_own(drawn: Any) -> 
     assert tool.images_ordered == 2
 
 
-def test_errors_are_told_to_the_model(drawn: Any) -> None:
+def test_the_model_reads_errors(drawn: Any) -> None:
     message = drawn(tool_on(REFUSED), CALL)
     assert message.status == "error"
     assert "Nothing was charged" in message.content
@@ -119,9 +121,9 @@ def test_errors_are_raised_where_they_are_not_handled(drawn: Any) -> None:
 
 
 def test_a_handler_of_one_s_own_gets_the_typed_error(drawn: Any) -> None:
-    def handle(told: Any) -> str:
-        assert isinstance(told, ImageToolError)
-        return type(told.error).__name__
+    def handle(error: Any) -> str:
+        assert isinstance(error, ImageToolError)
+        return type(error.error).__name__
 
     message = drawn(tool_on(REFUSED, handle_tool_error=handle), CALL)
     assert message.content == "ImageRequestError"
@@ -145,7 +147,10 @@ def test_constructor_defaults_and_allowed_models_are_in_the_schema() -> None:
         ({"model": "dall-e"}, "model is 'dall-e'; allowed"),
         ({"allowed_models": []}, "allowed_models is"),
         ({"allowed_models": ["dall-e"]}, "allowed_models is"),
-        ({"deadline": 0}, "deadline"),
+        ({"total_timeout": 0}, "total_timeout"),
+        ({"deadline": 0}, "total_timeout"),
+        ({"deadline": 1, "total_timeout": 1}, "deadline is no parameter"),
+        ({"save_to": "a\0b"}, "NUL"),
         ({"show_to_model": "maybe"}, "show_to_model"),
         ({"widht": 512}, "widht"),
     ],
@@ -160,9 +165,9 @@ def test_a_copy_draws_and_knows_what_was_paid_for(copied: Any) -> None:
     tool = tool_on(steps=2)
     tool.tool_call_schema  # noqa: B018 - it is kept, and is a class made at run time
     tool.invoke(CALL)
-    tool._actor = Actor()
+    tool._driver = FakeDriver()
     twin = copied(tool)
-    twin._actor = Actor([TAKEN, READY])
+    twin._driver = FakeDriver([TAKEN, READY])
     assert twin.args["steps"]["default"] == 2
     assert twin.invoke(CALL).status == "success"
     assert sent(twin) == []
@@ -174,16 +179,16 @@ def test_nothing_secret_is_in_a_repr() -> None:
     assert "signature" not in repr(tool_on())
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-def test_a_program_orders_waits_and_resumes(*, asynchronous: bool) -> None:
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_program_orders_waits_and_resumes(*, is_async: bool) -> None:
     tool = tool_on()
-    if asynchronous:
+    if is_async:
         job = asyncio.run(tool.asubmit({"prompt": "a fox"}, call_id="mine"))
-        first = asyncio.run(tool.await_(job))
+        first = asyncio.run(tool.await_for(job))
         second = asyncio.run(tool.aresume("77"))
     else:
         job = tool.submit("a fox", call_id="mine")
-        first, second = tool.wait(job), tool.resume("77")
+        first, second = tool.wait_for(job), tool.resume("77")
     assert isinstance(job, ImageJob)
     assert first.url == second.url == URL
     assert tool.submit("a fox", call_id="mine").id == "77"
@@ -195,7 +200,7 @@ def test_a_program_orders_waits_and_resumes(*, asynchronous: bool) -> None:
 
 
 @pytest.mark.parametrize("proxy", [None, "http://proxy.example.com:3128"])
-def test_a_picture_is_fetched_past_the_proxy_without_the_key(
+def test_an_image_is_downloaded_through_the_proxy_of_the_tool(
     drawn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str | None
 ) -> None:
     asked: list[Any] = []
@@ -204,7 +209,7 @@ def test_a_picture_is_fetched_past_the_proxy_without_the_key(
         asked.append((address, how["route"].proxy, how["loopback"]))
         return png()
 
-    monkeypatch.setattr(orders, "fetch", fetch)
+    monkeypatch.setattr(tools, "fetch", fetch)
     message = drawn(tool_on(save_to=tmp_path, proxy=proxy), CALL)
     assert asked == [(URL, proxy, False)]
     assert Path(message.artifact["path"]).exists()
@@ -213,7 +218,7 @@ def test_a_picture_is_fetched_past_the_proxy_without_the_key(
 def test_the_limiter_is_asked_before_each_order() -> None:
     limiter = InMemoryRateLimiter(requests_per_second=1e6)
     tool = tool_on(rate_limiter=limiter)
-    assert tool.invoke("x").startswith("Picture")
+    assert tool.invoke("x").startswith("Image")
 
 
 def test_the_price_is_on_the_run_that_paid(drawn: Any) -> None:
@@ -228,3 +233,162 @@ def test_the_price_is_on_the_run_that_paid(drawn: Any) -> None:
         drawn(tool, CALL, {"callbacks": [Tracer(), BaseCallbackHandler()]})
     costs = [(run.extra or {}).get("metadata", {}).get("total_cost") for run in runs]
     assert costs == [contract.IMAGE_PRICE, None]
+
+
+def fetching(monkeypatch: pytest.MonkeyPatch, data: Any) -> list[Any]:
+    """Give bytes, or raise, in place of a download; return what is asked for."""
+    asked: list[Any] = []
+
+    def fetch(url: str, **options: Any) -> bytes:
+        asked.append((url, options))
+        if isinstance(data, Exception):
+            raise data
+        return bytes(data)
+
+    monkeypatch.setattr(tools, "fetch", fetch)
+    return asked
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_download_fetches_an_image_with_the_tool_s_own_settings(
+    monkeypatch: pytest.MonkeyPatch, *, is_async: bool
+) -> None:
+    asked = fetching(monkeypatch, png())
+    proxy = "http://proxy.example.com:3128"
+    tool = tool_on(proxy=proxy, verify=False, total_timeout=9.0)
+    image = GeneratedImage.model_validate(tool.invoke(CALL).artifact)
+    downloaded = asyncio.run(tool.adownload(image)) if is_async else tool.download(image)
+    assert downloaded is image
+    assert image.read() == png()
+    assert (image.width, image.mime_type, image.size) == (32, "image/png", len(png()))
+    ((url, options),) = asked
+    assert (url, options["route"].proxy, options["route"].verify) == (URL, proxy, False)
+    assert 0 < options["seconds"] <= 9.0
+
+
+@pytest.mark.parametrize(
+    "error", [errors.ImageDownloadError("HTTP 404"), UnicodeError("label empty or too long")]
+)
+def test_a_download_that_fails_is_a_typed_error(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    fetching(monkeypatch, error)
+    tool = tool_on()
+    image = GeneratedImage.model_validate(tool.invoke(CALL).artifact)
+    with pytest.raises(errors.ImageDownloadError):
+        tool.download(image)
+
+
+def test_an_address_without_a_valid_host_costs_the_file_alone(
+    drawn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetching(monkeypatch, UnicodeError("label empty or too long"))
+    message = drawn(tool_on(save_to=tmp_path), CALL)
+    assert message.status == "success"
+    assert "no valid host" in message.artifact["warning"]
+    assert URL in message.content
+
+
+# Options.
+
+
+def test_the_total_timeout_has_a_second_name() -> None:
+    assert tool_on(deadline=9).total_timeout == tool_on(total_timeout=9).total_timeout == 9.0
+
+
+def test_the_directory_is_resolved_when_the_tool_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    tool, at_home = tool_on(save_to="images"), tool_on(save_to="~/images")
+    monkeypatch.chdir("/")
+    assert tool.save_to == tmp_path / "images"
+    assert at_home.save_to == tmp_path / "home" / "images"
+
+
+def test_an_assigned_option_counts(drawn: Any) -> None:
+    tool = tool_on()
+    assert tool.args["width"]["default"] == 1024
+    tool.width = 512
+    drawn(tool, "x")
+    assert sent(tool)[0]["width"] == 512
+    shown = convert_to_openai_tool(tool)["function"]["parameters"]["properties"]
+    assert shown["width"]["default"] == 512
+
+
+def test_an_option_in_an_updated_copy_counts(drawn: Any) -> None:
+    tool = tool_on()
+    twin = tool.model_copy(update={"width": 512, "total_timeout": 3})
+    twin._driver = FakeDriver([TAKEN, READY])
+    drawn(twin, "x")
+    assert sent(twin)[0]["width"] == 512
+    assert (twin.total_timeout, tool.width, tool.total_timeout) == (3.0, 1024, 120.0)
+    assert tool.model_copy().width == 1024
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("steps", 9), ("model", "dall-e"), ("total_timeout", 0), ("widht", 512)]
+)
+def test_an_assigned_option_out_of_range_is_refused_and_changes_nothing(
+    option: str, value: Any
+) -> None:
+    tool = tool_on()
+    before = dict(tool.__dict__)
+    with pytest.raises(ValueError, match=option):
+        setattr(tool, option, value)
+    assert tool.__dict__ == before
+    with pytest.raises(ValueError, match=option):
+        tool.model_copy(update={option: value})
+
+
+def test_an_empty_call_id_is_no_id(drawn: Any) -> None:
+    tool = tool_on()
+    drawn(tool, {**CALL, "id": ""})
+    drawn(tool, {**CALL, "id": ""})
+    assert len(sent(tool)) == 2
+    tool._driver = FakeDriver([TAKEN])
+    assert tool.submit("x", call_id="").call_key is None
+
+
+def test_arguments_are_validated_once_a_call(drawn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tool_on()
+    schema, count = tool._schema(), []
+
+    class Counting:
+        @staticmethod
+        def model_validate(given: Any) -> Any:
+            count.append(given)
+            return schema.model_validate(given)
+
+    monkeypatch.setattr(Tool, "_schema", lambda self: Counting)
+    drawn(tool, CALL)
+    assert len(count) == 1
+
+
+# What goes wrong beside the image.
+
+
+class BrokenStore(InMemoryByteStore):
+    """A store that can't be read."""
+
+    def mget(self, keys: Any) -> Any:
+        raise OSError("disk full")
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_store_that_fails_is_an_error_of_ours_when_resuming(*, is_async: bool) -> None:
+    tool = tool_on(job_store=BrokenStore())
+    with pytest.raises(errors.ImageRequestError, match="disk full"):
+        _ = asyncio.run(tool.aresume("77")) if is_async else tool.resume("77")
+
+
+def test_where_warnings_are_errors_a_paid_image_still_comes(drawn: Any) -> None:
+    def fail(_: Any) -> None:
+        raise ValueError("boom")
+
+    strange = response({"status": "wibble"})
+    tool = tool_on(TAKEN, strange, READY, on_progress=fail)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert drawn(tool, CALL).status == "success"

@@ -119,7 +119,7 @@ def _never(drawn: Drawn) -> Verdict:
     if wrong:
         return wrong
     assert drawn.caught is not None
-    if not drawn.caught.facts.get("job"):
+    if not drawn.caught.facts.get("job_id"):
         return "the error has no job to resume"
     return "" if drawn.seconds < 4.0 else f"took {drawn.seconds:.1f} s"
 
@@ -193,14 +193,14 @@ IMAGES = (
     _image(
         "submit 500",
         "an uncertain payment is never made twice",
-        _raises("SubmissionUncertainError", charged=True, polls=0),
+        _raises("SubmissionUnknownError", charged=True, polls=0),
         error("500 Oops"),
         _TAKEN,
     ),
     _image(
         "submit reset",
         "an uncertain payment is never made twice",
-        _raises("SubmissionUncertainError", charged=True, polls=0),
+        _raises("SubmissionUnknownError", charged=True, polls=0),
         _reset,
         _TAKEN,
     ),

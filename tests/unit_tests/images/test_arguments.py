@@ -1,4 +1,4 @@
-"""The arguments that a model sees."""
+"""Arguments of the image tool."""
 
 import json
 from contextlib import suppress
@@ -10,26 +10,31 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from langchain_minitoolai import contract
-from langchain_minitoolai._images.arguments import DEFAULTS, arguments_schema, refusal
+from langchain_minitoolai._images.arguments import (
+    DEFAULTS,
+    arguments_schema,
+    request_body,
+    validation_error,
+)
 
 SCHEMA = arguments_schema()
 
 
-def taken(**given: Any) -> dict[str, Any]:
+def accepted(**given: Any) -> dict[str, Any]:
     return SCHEMA.model_validate({"prompt": "a cat", **given}).model_dump()
 
 
 def refused(**given: Any) -> str:
     with pytest.raises(ValidationError) as caught:
         SCHEMA.model_validate({"prompt": "a cat", **given})
-    error = refusal(caught.value, SCHEMA)
+    error = validation_error(caught.value, SCHEMA)
     assert not error.maybe_charged
     assert "Change" in error.hint
     return str(error)
 
 
 def test_a_prompt_alone_gets_the_documented_defaults() -> None:
-    assert taken() == {"prompt": "a cat", **DEFAULTS}
+    assert accepted() == {"prompt": "a cat", **DEFAULTS}
 
 
 @pytest.mark.parametrize(
@@ -58,7 +63,7 @@ def test_a_prompt_alone_gets_the_documented_defaults() -> None:
     ],
 )
 def test_harmless_slips_are_repaired(given_: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert taken(**given_) == {"prompt": "a cat", **DEFAULTS, **expected}
+    assert accepted(**given_) == {"prompt": "a cat", **DEFAULTS, **expected}
 
 
 @pytest.mark.parametrize(
@@ -99,14 +104,14 @@ def test_a_refusal_stays_short_however_much_is_wrong() -> None:
 def test_a_missing_prompt_is_named() -> None:
     with pytest.raises(ValidationError) as caught:
         SCHEMA.model_validate({})
-    assert "prompt is missing" in str(refusal(caught.value, SCHEMA))
+    assert "prompt is missing" in str(validation_error(caught.value, SCHEMA))
 
 
 def test_what_is_no_object_is_refused() -> None:
     with pytest.raises(ValidationError) as caught:
         SCHEMA.model_validate(["a cat"])
     assert "the input is ['a cat']; allowed: a text that says what to draw, or" in str(
-        refusal(caught.value, SCHEMA)
+        validation_error(caught.value, SCHEMA)
     )
 
 
@@ -115,7 +120,7 @@ def test_the_models_can_be_narrowed_and_the_defaults_changed() -> None:
     assert schema.model_validate({"prompt": "x"}).model_dump()["steps"] == 8
     with pytest.raises(ValidationError) as caught:
         schema.model_validate({"prompt": "x", "model": "realvision"})
-    assert "allowed: amigo" in str(refusal(caught.value, schema))
+    assert "allowed: amigo" in str(validation_error(caught.value, schema))
     shown = schema.model_json_schema()["properties"]
     assert shown["model"]["const"] == "amigo"
     assert shown["steps"]["default"] == 8
@@ -132,9 +137,9 @@ def test_the_schema_is_compact_and_made_once() -> None:
 
 
 def test_the_body_has_the_documented_names_and_no_empty_negative_prompt() -> None:
-    body = SCHEMA.model_validate({"prompt": "x"}).body()
+    body = request_body(accepted())
     assert set(body) == set(contract.IMAGE_FIELDS) - {"negativePrompt"}
-    body = SCHEMA.model_validate({"prompt": "x", "negative_prompt": "y"}).body()
+    body = request_body(accepted(negative_prompt="y"))
     assert set(body) == set(contract.IMAGE_FIELDS)
 
 
@@ -150,7 +155,7 @@ def test_whatever_is_given_what_is_taken_is_within_the_documented_ranges(
     given_: dict[str, Any],
 ) -> None:
     with suppress(ValidationError):
-        body = SCHEMA.model_validate(given_).body()
+        body = request_body(SCHEMA.model_validate(given_).model_dump())
         assert body["prompt"].strip()
         assert 256 <= body["width"] <= 1344
         assert 1 <= body["cfgScale"] <= 7

@@ -11,7 +11,7 @@ import pytest
 
 from langchain_minitoolai._images import download
 from langchain_minitoolai._images.download import afetch, fetch
-from langchain_minitoolai.errors import PictureError
+from langchain_minitoolai.errors import ImageDownloadError
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -70,7 +70,7 @@ def test_the_connection_goes_to_the_checked_address_and_asks_for_the_name(fetche
 def test_a_name_that_resolves_to_a_private_address_is_not_asked(
     fetched: Any, found: tuple[str, ...]
 ) -> None:
-    with pytest.raises(PictureError, match="not a public address"):
+    with pytest.raises(ImageDownloadError, match="not a public address"):
         fetched(lambda _: pytest.fail("asked"), found=found)
 
 
@@ -80,11 +80,11 @@ def test_loopback_is_asked_when_told_or_when_the_address_is_there(fetched: Any) 
 
     address = "http://127.0.0.1:8000/a.png"
     assert fetched(handler, address, found=("127.0.0.1",)) == b"x"
-    with pytest.raises(PictureError, match="no https"):
+    with pytest.raises(ImageDownloadError, match="no https"):
         fetched(handler, address, loopback=False)
-    with pytest.raises(PictureError, match="no https"):
+    with pytest.raises(ImageDownloadError, match="no https"):
         fetched(handler, "http://[half/a.png")
-    with pytest.raises(PictureError, match="no https"):
+    with pytest.raises(ImageDownloadError, match="no https"):
         fetched(handler, "https://a:b/")
 
 
@@ -96,9 +96,9 @@ def test_each_redirect_is_checked_anew(fetched: Any) -> None:
         return httpx.Response(200, content=b"b")
 
     assert fetched(handler) == b"b"
-    with pytest.raises(PictureError, match="redirects"):
+    with pytest.raises(ImageDownloadError, match="redirects"):
         fetched(lambda _: httpx.Response(302, headers={"location": "http://10.0.0.1/"}))
-    with pytest.raises(PictureError, match="more than 3"):
+    with pytest.raises(ImageDownloadError, match="more than 3"):
         fetched(lambda _: httpx.Response(302, headers={"location": "/a.png"}))
 
 
@@ -106,7 +106,7 @@ def test_each_redirect_is_checked_anew(fetched: Any) -> None:
     ("status", "again"), [(404, True), (503, True), (403, False), (206, False)]
 )
 def test_any_status_but_200_is_no_picture(fetched: Any, status: int, *, again: bool) -> None:
-    with pytest.raises(PictureError, match=f"HTTP {status}") as caught:
+    with pytest.raises(ImageDownloadError, match=f"HTTP {status}") as caught:
         fetched(lambda _: httpx.Response(status))
     assert caught.value.is_retryable is again
 
@@ -115,10 +115,10 @@ def test_more_than_the_bound_is_read_no_further(
     fetched: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "MAX_BYTES", 100)
-    with pytest.raises(PictureError, match="more than 100 bytes"):
+    with pytest.raises(ImageDownloadError, match="more than 100 bytes"):
         fetched(lambda _: httpx.Response(200, content=b"x" * 101))
     for headers in ({"content-length": "junk"}, {"content-length": "5"}):
-        with pytest.raises(PictureError, match="more than 100 bytes"):
+        with pytest.raises(ImageDownloadError, match="more than 100 bytes"):
             fetched(lambda _, sent=headers: httpx.Response(200, content=b"x" * 101, headers=sent))
 
 
@@ -128,7 +128,7 @@ def test_an_encoding_nobody_asked_for_is_refused(fetched: Any) -> None:
         response.headers["content-encoding"] = "zstd"
         return response
 
-    with pytest.raises(PictureError, match="can't be read"):
+    with pytest.raises(ImageDownloadError, match="can't be read"):
         fetched(handler)
 
 
@@ -146,13 +146,13 @@ def test_a_wire_that_fails_is_told_in_our_terms(
     def handler(_: httpx.Request) -> httpx.Response:
         raise failure
 
-    with pytest.raises(PictureError, match="can't be fetched") as caught:
+    with pytest.raises(ImageDownloadError, match="can't be fetched") as caught:
         fetched(handler)
     assert caught.value.is_retryable is again
 
 
 def test_a_name_that_is_none_is_told_of(fetched: Any) -> None:
-    with pytest.raises(PictureError, match="can't be resolved") as caught:
+    with pytest.raises(ImageDownloadError, match="can't be resolved") as caught:
         fetched(lambda _: httpx.Response(200), found=())
     assert caught.value.is_retryable
 

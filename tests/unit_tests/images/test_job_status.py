@@ -1,4 +1,4 @@
-"""What a job's answer means, line by line of the order in which it is read."""
+"""Job status, in the order in which a response is read."""
 
 import json
 from dataclasses import replace
@@ -9,22 +9,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_minitoolai._http.effects import Response
-from langchain_minitoolai._images.job_status import History, Reading, read
-from langchain_minitoolai._images.job_words import FAILED_WORDS, MISSING_WORDS, PENDING_WORDS, shown
+from langchain_minitoolai._images.job_status import (
+    FAILED_WORDS,
+    NOT_FOUND_WORDS,
+    PENDING_WORDS,
+    TRANSIENT_WORDS,
+    JobStatus,
+    PollHistory,
+    preview,
+    read_status,
+)
 from langchain_minitoolai.errors import APIConnectionError, InvalidResponseError, MiniToolAIError
 
 URL = "https://cdn.example.com/a.png"
-START = History()
+START = PollHistory()
 
 
-def reply(payload: Any, status: int = 200, **headers: str) -> Response:
+def response(payload: Any, status: int = 200, **headers: str) -> Response:
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Response(status, named, body)
 
 
-def kind(payload: Any, age: float = 5.0, status: int = 200, history: History = START) -> str:
-    return read(reply(payload, status), age, history).kind
+def kind(payload: Any, age: float = 5.0, status: int = 200, history: PollHistory = START) -> str:
+    return read_status(response(payload, status), age, history).kind
 
 
 # 1. An address, and no failure.
@@ -48,9 +56,9 @@ def kind(payload: Any, age: float = 5.0, status: int = 200, history: History = S
     ],
 )
 @pytest.mark.parametrize("status", [200, 500])
-def test_an_address_without_a_failure_is_a_picture(payload: Any, status: int) -> None:
-    reading = read(reply(payload, status), 5.0, START)
-    assert (reading.kind, reading.url) == ("ready", URL)
+def test_an_address_without_a_failure_is_an_image(payload: Any, status: int) -> None:
+    status_ = read_status(response(payload, status), 5.0, START)
+    assert (status_.kind, status_.url) == ("ready", URL)
 
 
 @pytest.mark.parametrize("status", ["failed", "error", "Expired", "nsfw"])
@@ -67,7 +75,7 @@ def test_what_is_no_usable_address_is_waited_for(address: Any) -> None:
 
 def test_http_on_loopback_is_an_address_where_the_api_is_there_too() -> None:
     payload = {"status": "success", "image_url": "http://127.0.0.1:1/a.png"}
-    assert read(reply(payload), 1.0, START, loopback=True).kind == "ready"
+    assert read_status(response(payload), 1.0, START, loopback=True).kind == "ready"
 
 
 # 2. The words.
@@ -78,16 +86,16 @@ def test_http_on_loopback_is_an_address_where_the_api_is_there_too() -> None:
 def test_a_pending_word_is_pending(word: str, field: str) -> None:
     for shape in (word, word.upper(), word.replace(" ", "_"), f"Job is {word}."):
         assert kind({field: shape}) == "pending"
-        assert read(reply({field: shape}), 5.0, START).warning is None
+        assert read_status(response({field: shape}), 5.0, START).warning is None
     assert kind({"status": "error", "message": word}, age=60.0) == "pending"
 
 
 @pytest.mark.parametrize("word", FAILED_WORDS.split("|"))
 @pytest.mark.parametrize("field", ["status", "message", "error", "detail"])
 def test_a_failed_word_is_a_failure(word: str, field: str) -> None:
-    reading = read(reply({field: f"The job: {word.upper()}"}), 1.0, START)
-    assert reading.kind == "failed"
-    assert word.upper() in reading.reason
+    status_ = read_status(response({field: f"The job: {word.upper()}"}), 1.0, START)
+    assert status_.kind == "failed"
+    assert word.upper() in status_.reason
 
 
 @pytest.mark.parametrize(
@@ -96,7 +104,7 @@ def test_a_failed_word_is_a_failure(word: str, field: str) -> None:
         ({"status": "inProgress"}, "pending"),
         ({"status": "processing", "message": "was rejected once"}, "pending"),
         ({"status": "failed", "message": "still running"}, "failed"),
-        ({"status": "error", "message": "processing failed"}, "failed"),
+        ({"status": "error", "message": "processing failed"}, "suspect"),
         ({"status": "error", "error": {"message": "nsfw"}}, "failed"),
         ({"status": "success", "message": "insufficient credit"}, "failed"),
         ({"data": {"status": "queued"}}, "pending"),
@@ -108,9 +116,50 @@ def test_words_are_weighed_status_first(payload: Any, expected: str) -> None:
     assert kind(payload) == expected
 
 
-def test_an_invalid_id_is_told_apart() -> None:
-    assert read(reply({"status": "error", "message": "Invalid jobid"}), 1.0, START).invalid_id
-    assert not read(reply({"status": "failed"}), 1.0, START).invalid_id
+@pytest.mark.parametrize("word", TRANSIENT_WORDS.split("|"))
+@pytest.mark.parametrize("field", ["status", "message", "error", "detail"])
+def test_a_transient_word_is_polled_again(word: str, field: str) -> None:
+    assert kind({field: f"Upstream {word.upper()}"}) in ("transient", "pending")
+    assert kind({"status": "error", field: f"upstream {word}"}) in ("transient", "pending")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "upstream timeout, please retry",
+        "database connection failed",
+        "Internal failure",
+        "aborted: timed out",
+    ],
+)
+def test_a_transient_message_wins_over_an_error_and_over_failed_words(message: str) -> None:
+    for age in (1.0, 60.0):
+        assert kind({"status": "error", "message": message}, age) == "transient"
+
+
+def test_transient_messages_end_the_polling_and_not_the_job() -> None:
+    payload = {"status": "error", "message": "database connection failed"}
+    assert polled(payload, 1, 2, 4, 8, 16, 31) == ["transient"] * 5 + ["unavailable"]
+
+
+def test_a_failed_status_with_a_transient_message_has_failed_at_the_second_poll() -> None:
+    payload = {"status": "failed", "message": "upstream timeout"}
+    assert polled(payload, 1.0, 2.0) == ["suspect", "failed"]
+    first = read_status(response(payload), 1.0, START)
+    between = read_status(response({"status": "queued"}), 2.0, first.history)
+    assert kind(payload, 3.0, history=between.history) == "suspect"
+
+
+def test_an_error_that_is_pending_and_failed_is_a_suspect() -> None:
+    payload = {"status": "error", "message": "processing failed"}
+    assert polled(payload, 6.0, 9.0, 12.0) == ["suspect", "suspect", "failed"]
+
+
+def test_an_invalid_id_is_recognised() -> None:
+    assert read_status(
+        response({"status": "error", "message": "Invalid jobid"}), 1.0, START
+    ).invalid_id
+    assert not read_status(response({"status": "failed"}), 1.0, START).invalid_id
 
 
 # 3. Success without an address.
@@ -118,20 +167,22 @@ def test_an_invalid_id_is_told_apart() -> None:
 
 @pytest.mark.parametrize("address", [{}, {"image_url": None}, {"image_url": ""}])
 def test_success_without_an_address_is_pending(address: dict[str, Any]) -> None:
-    reading = read(reply({"status": "success", "message": "success", **address}), 5.0, START)
-    assert (reading.kind, reading.warning) == ("pending", None)
+    status_ = read_status(
+        response({"status": "success", "message": "success", **address}), 5.0, START
+    )
+    assert (status_.kind, status_.warning) == ("pending", None)
 
 
 # 4. A bare error.
 
 
-def looks(payload: Any, *ages: float, status: int = 200) -> list[str]:
+def polled(payload: Any, *ages: float, status: int = 200) -> list[str]:
     history = START
     kinds: list[str] = []
     for age in ages:
-        reading = read(reply(payload, status), age, history)
-        history = reading.history
-        kinds.append(reading.kind)
+        status_ = read_status(response(payload, status), age, history)
+        history = status_.history
+        kinds.append(status_.kind)
     return kinds
 
 
@@ -147,33 +198,33 @@ def test_a_bare_error_is_a_suspect(payload: Any) -> None:
 
 
 def test_three_suspects_over_six_seconds_after_ten_are_a_failure() -> None:
-    assert looks(BARE, 6.0, 9.0, 12.0) == ["suspect", "suspect", "failed"]
+    assert polled(BARE, 6.0, 9.0, 12.0) == ["suspect", "suspect", "failed"]
 
 
 def test_three_suspects_too_close_or_too_early_are_none() -> None:
-    assert looks(BARE, 11.0, 12.0, 13.0) == ["suspect"] * 3
-    assert looks(BARE, 1.0, 4.0, 9.0) == ["suspect"] * 3
-    assert looks(BARE, 6.0, 20.0) == ["suspect"] * 2
+    assert polled(BARE, 11.0, 12.0, 13.0) == ["suspect"] * 3
+    assert polled(BARE, 1.0, 4.0, 9.0) == ["suspect"] * 3
+    assert polled(BARE, 6.0, 20.0) == ["suspect"] * 2
 
 
 def test_an_answer_in_between_clears_a_suspect() -> None:
-    history = replace(START, suspects=2, suspect_since=5.0)
+    history = replace(START, errors=2, error_since=5.0)
     for payload in ({"status": "queued"}, {"status": "success"}, {"status": "what"}):
-        cleared = read(reply(payload), 12.0, history).history
+        cleared = read_status(response(payload), 12.0, history).history
         assert kind(BARE, 15.0, history=cleared) == "suspect"
 
 
 # 5. Not found.
 
 
-@pytest.mark.parametrize("word", MISSING_WORDS.split("|"))
-def test_a_job_not_found_is_pending_at_first_then_failed_at_the_second_look(word: str) -> None:
+@pytest.mark.parametrize("word", NOT_FOUND_WORDS.split("|"))
+def test_a_job_not_found_is_pending_at_first_then_failed_at_the_second_poll(word: str) -> None:
     payload = {"status": "error", "message": f"{word}: 1"}
-    assert looks(payload, 1.0, 5.0, 9.0, 11.0, 12.0) == ["pending"] * 4 + ["failed"]
+    assert polled(payload, 1.0, 5.0, 9.0, 11.0, 12.0) == ["pending"] * 4 + ["failed"]
 
 
 def test_a_404_is_not_found_too() -> None:
-    assert looks({"oops": 1}, 9.0, 10.0, 11.0, status=404) == ["pending", "pending", "failed"]
+    assert polled({"oops": 1}, 9.0, 10.0, 11.0, status=404) == ["pending", "pending", "failed"]
 
 
 # 6. Anything else.
@@ -181,15 +232,15 @@ def test_a_404_is_not_found_too() -> None:
 
 @pytest.mark.parametrize("payload", [{"status": "wibble"}, {"status": 7}, {}, [{}]])
 def test_a_strange_answer_is_pending_with_one_warning(payload: Any) -> None:
-    first = read(reply(payload), 5.0, START)
+    first = read_status(response(payload), 5.0, START)
     assert (first.kind, first.warning is not None) == ("pending", True)
-    second = read(reply(payload), 6.0, first.history)
+    second = read_status(response(payload), 6.0, first.history)
     assert (second.kind, second.warning) == ("pending", None)
 
 
 def test_the_warning_shows_the_body_without_secrets() -> None:
     payload = {"status": "wibble", "signature": "s3cr3t", "key": "Bearer abc"}
-    warning = read(reply(payload), 5.0, START).warning or ""
+    warning = read_status(response(payload), 5.0, START).warning or ""
     assert "wibble" in warning
     assert "s3cr3t" not in warning
     assert "abc" not in warning
@@ -199,18 +250,18 @@ def test_the_warning_shows_the_body_without_secrets() -> None:
 
 
 TROUBLES: list[Response | MiniToolAIError] = [
-    reply(b"<html><title>Oops</title></html>"),
-    reply(b""),
-    reply(b"junk"),
-    reply([]),
-    reply([1]),
-    reply({"status": "error"}, 500),
-    reply({"message": "upstream timed out"}, 502),
-    reply(b"<html>", 520),
-    reply({"status": "queued"}, 302),
-    reply({"message": "blocked"}, 403),
-    reply({"message": "who are you"}, 401),
-    reply({"message": "no"}, 418),
+    response(b"<html><title>Oops</title></html>"),
+    response(b""),
+    response(b"junk"),
+    response([]),
+    response([1]),
+    response({"status": "error"}, 500),
+    response({"message": "upstream timed out"}, 502),
+    response(b"<html>", 520),
+    response({"status": "queued"}, 302),
+    response({"message": "blocked"}, 403),
+    response({"message": "who are you"}, 401),
+    response({"message": "no"}, 418),
     APIConnectionError("the connection broke"),
     InvalidResponseError("too long"),
 ]
@@ -218,9 +269,9 @@ TROUBLES: list[Response | MiniToolAIError] = [
 
 @pytest.mark.parametrize("answer", TROUBLES)
 def test_what_gives_nothing_to_read_is_transient(answer: Response | MiniToolAIError) -> None:
-    reading = read(answer, 5.0, START)
-    assert reading.kind == "transient"
-    assert reading.reason
+    status_ = read_status(answer, 5.0, START)
+    assert status_.kind == "transient"
+    assert status_.reason
 
 
 @pytest.mark.parametrize("answer", [TROUBLES[0], TROUBLES[-1]])
@@ -228,12 +279,12 @@ def test_six_in_a_row_over_thirty_seconds_end_the_asking(
     answer: Response | MiniToolAIError,
 ) -> None:
     def last(*ages: float) -> str:
-        history, reading = START, None
+        history, status_ = START, None
         for age in ages:
-            reading = read(answer, age, history)
-            history = reading.history
-        assert reading
-        return reading.kind
+            status_ = read_status(answer, age, history)
+            history = status_.history
+        assert status_
+        return status_.kind
 
     assert last(1, 2, 4, 8, 16, 31) == "unavailable"
     assert last(1, 2, 4, 8, 31) == "transient"
@@ -242,35 +293,35 @@ def test_six_in_a_row_over_thirty_seconds_end_the_asking(
 
 def test_an_answer_in_between_clears_the_troubles() -> None:
     history = replace(START, troubles=5, trouble_since=1.0)
-    cleared = read(reply({"status": "queued"}), 32.0, history).history
-    assert read(reply(b""), 40.0, cleared).kind == "transient"
+    cleared = read_status(response({"status": "queued"}), 32.0, history).history
+    assert read_status(response(b""), 40.0, cleared).kind == "transient"
 
 
 @pytest.mark.parametrize(
     "challenge",
     [
-        reply(b"<html><title>Just a moment...</title>", 403),
-        reply(b"<html>solve this CAPTCHA</html>", 200),
-        reply(b"no", 403, cf_mitigated="challenge"),
+        response(b"<html><title>Just a moment...</title>", 403),
+        response(b"<html>solve this CAPTCHA</html>", 200),
+        response(b"no", 403, cf_mitigated="challenge"),
     ],
 )
 def test_a_bot_challenge_ends_after_two_tries(challenge: Response) -> None:
-    first = read(challenge, 1.0, START)
+    first = read_status(challenge, 1.0, START)
     assert first.kind == "transient"
-    assert read(challenge, 2.0, first.history).kind == "unavailable"
+    assert read_status(challenge, 2.0, first.history).kind == "unavailable"
 
 
 def test_too_many_requests_slow_the_asking_down() -> None:
-    reading = read(reply({"error": "slow down"}, 429, retry_after="7"), 5.0, START)
-    assert (reading.kind, reading.retry_after, reading.slow_down) == ("pending", 7.0, True)
+    status_ = read_status(response({"error": "slow down"}, 429, retry_after="7"), 5.0, START)
+    assert (status_.kind, status_.retry_after, status_.slow_down) == ("pending", 7.0, True)
 
 
 def test_an_unavailable_service_may_say_when_to_come_back() -> None:
-    assert read(reply(b"", 503, retry_after="4"), 5.0, START).retry_after == 4.0
+    assert read_status(response(b"", 503, retry_after="4"), 5.0, START).retry_after == 4.0
 
 
 def test_a_page_is_shown_by_its_title() -> None:
-    assert shown(b"<html><title>Oops</title><p>x</p>") == "Oops"
+    assert preview(b"<html><title>Oops</title><p>x</p>") == "Oops"
 
 
 # Whatever comes.
@@ -292,19 +343,19 @@ JSON = st.recursive(
 )
 
 
-def check(reading: Reading) -> None:
-    assert (reading.kind == "ready") == (reading.url is not None)
-    assert reading.url is None or reading.url == URL
-    assert len(reading.reason) <= 330
+def check(status_: JobStatus) -> None:
+    assert (status_.kind == "ready") == (status_.url is not None)
+    assert status_.url is None or status_.url == URL
+    assert len(status_.reason) <= 330
 
 
 @given(JSON, st.sampled_from([200, 201, 302, 400, 401, 404, 429, 500]), st.floats(0, 200))
 def test_no_answer_becomes_a_success_without_an_address(
     payload: Any, status: int, age: float
 ) -> None:
-    check(read(reply(payload, status), age, START))
+    check(read_status(response(payload, status), age, START))
 
 
 @given(st.binary(max_size=60), st.floats(0, 200))
 def test_no_bytes_become_a_success_or_a_crash(body: bytes, age: float) -> None:
-    check(read(Response(200, {}, body), age, START))
+    check(read_status(Response(200, {}, body), age, START))

@@ -1,17 +1,18 @@
-"""Telling how far a picture is."""
+"""Progress of an image job."""
 
 import asyncio
 import sys
+import warnings
 from typing import Any
 
 import pytest
 
-from langchain_minitoolai._images.progress import telling
-from langchain_minitoolai._images.result import ImageProgress
+from langchain_minitoolai._images.progress import report, safe_warn
+from langchain_minitoolai.types import ImageProgress
 
 PROGRESS = ImageProgress(
     stage="waiting",
-    job="77",
+    job_id="77",
     tool_call_id=None,
     seconds=1.0,
     expected=None,
@@ -20,22 +21,22 @@ PROGRESS = ImageProgress(
 )
 
 
-def test_nobody_has_to_listen() -> None:
-    action = telling(PROGRESS, None)
+def test_no_callback_is_needed() -> None:
+    action = report(PROGRESS, None)
     action.run()
     asyncio.run(action.arun())  # type: ignore[arg-type]
 
 
-def test_a_callback_is_told_in_either_colour() -> None:
-    told: list[ImageProgress] = []
+def test_a_callback_is_called_sync_and_async() -> None:
+    reported: list[ImageProgress] = []
 
     async def listen(progress: ImageProgress) -> None:
-        told.append(progress)
+        reported.append(progress)
 
-    telling(PROGRESS, told.append).run()
-    asyncio.run(telling(PROGRESS, told.append).arun())  # type: ignore[arg-type]
-    asyncio.run(telling(PROGRESS, listen).arun())  # type: ignore[arg-type]
-    assert told == [PROGRESS] * 3
+    report(PROGRESS, reported.append).run()
+    asyncio.run(report(PROGRESS, reported.append).arun())  # type: ignore[arg-type]
+    asyncio.run(report(PROGRESS, listen).arun())  # type: ignore[arg-type]
+    assert reported == [PROGRESS] * 3
 
 
 def test_a_callback_that_fails_is_only_a_warning() -> None:
@@ -46,10 +47,10 @@ def test_a_callback_that_fails_is_only_a_warning() -> None:
         raise ValueError("boom")
 
     with pytest.warns(UserWarning, match="ValueError: boom"):
-        telling(PROGRESS, fail).run()
+        report(PROGRESS, fail).run()
     for callback in (fail, afail):
         with pytest.warns(UserWarning, match="ValueError: boom"):
-            asyncio.run(telling(PROGRESS, callback).arun())  # type: ignore[arg-type]
+            asyncio.run(report(PROGRESS, callback).arun())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("present", [False, True])
@@ -60,7 +61,7 @@ def test_outside_a_graph_there_is_no_stream(
         monkeypatch.setitem(sys.modules, "langgraph", sys)
     else:
         monkeypatch.delitem(sys.modules, "langgraph", raising=False)
-    telling(PROGRESS, None).run()
+    report(PROGRESS, None).run()
 
 
 def test_in_a_graph_the_stream_is_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,5 +74,20 @@ def test_in_a_graph_the_stream_is_written_to(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setitem(sys.modules, "langgraph", sys)
     monkeypatch.setitem(sys.modules, "langgraph.config", Config)
-    telling(PROGRESS, None).run()
+    report(PROGRESS, None).run()
     assert written == [{"type": "minitoolai_image", **PROGRESS}]
+
+
+def test_an_async_callback_in_a_sync_call_is_a_warning() -> None:
+    async def callback(_: ImageProgress) -> None:
+        raise AssertionError("it is not awaited")
+
+    with pytest.warns(UserWarning, match="on_progress is async"):
+        report(PROGRESS, callback).run()
+
+
+def test_where_warnings_are_errors_they_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        safe_warn("something is odd")
+    assert "something is odd" in caplog.text

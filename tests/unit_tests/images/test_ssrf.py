@@ -8,18 +8,18 @@ from langchain_minitoolai._images.ssrf import (
     Target,
     check_resolved,
     is_loopback,
-    is_picture_address,
+    is_image_url,
     redirected,
     target,
 )
-from langchain_minitoolai.errors import PictureError
+from langchain_minitoolai.errors import ImageDownloadError
 
 
 @pytest.mark.parametrize(
     "address", ["https://cdn.example.com/a.png?sig=1", "https://8.8.8.8:8443/a", "HTTPS://x.no/a"]
 )
 def test_an_https_address_is_one_a_picture_can_lie_at(address: str) -> None:
-    assert is_picture_address(address, loopback=False)
+    assert is_image_url(address, loopback=False)
 
 
 @pytest.mark.parametrize(
@@ -50,22 +50,22 @@ def test_an_https_address_is_one_a_picture_can_lie_at(address: str) -> None:
     ],
 )
 def test_anything_else_is_not(address: object) -> None:
-    assert not is_picture_address(address, loopback=False)
+    assert not is_image_url(address, loopback=False)
     if isinstance(address, str):
-        with pytest.raises(PictureError, match="no https address"):
+        with pytest.raises(ImageDownloadError, match="no https address"):
             target(address, loopback=False)
 
 
 def test_plain_http_is_fine_on_loopback_when_the_api_is_there_too() -> None:
-    assert is_picture_address("http://127.0.0.1:8000/a.png", loopback=True)
-    assert is_picture_address("http://localhost:8000/a.png", loopback=True)
-    assert not is_picture_address("http://example.com/a.png", loopback=True)
+    assert is_image_url("http://127.0.0.1:8000/a.png", loopback=True)
+    assert is_image_url("http://localhost:8000/a.png", loopback=True)
+    assert not is_image_url("http://example.com/a.png", loopback=True)
 
 
 @given(st.text())
 def test_no_text_makes_the_reader_of_addresses_fail(text: str) -> None:
-    assert is_picture_address("https://" + text, loopback=True) in (True, False)
-    assert is_picture_address(text, loopback=False) in (True, False)
+    assert is_image_url("https://" + text, loopback=True) in (True, False)
+    assert is_image_url(text, loopback=False) in (True, False)
 
 
 def test_a_target_has_the_scheme_s_own_port_unless_one_is_named() -> None:
@@ -115,9 +115,9 @@ def test_loopback_is_known_by_name_and_number(host: str, *, expected: bool) -> N
     ],
 )
 def test_an_address_that_is_not_public_is_not_connected_to(address: str) -> None:
-    with pytest.raises(PictureError, match="not a public address"):
+    with pytest.raises(ImageDownloadError, match="not a public address"):
         check_resolved([address], loopback=False)
-    with pytest.raises(PictureError, match="not a public address"):
+    with pytest.raises(ImageDownloadError, match="not a public address"):
         check_resolved(["8.8.8.8", address], loopback=False)
 
 
@@ -128,12 +128,12 @@ def test_a_public_address_is_pinned(address: str) -> None:
 
 def test_loopback_is_connected_to_only_when_the_api_is_there_too() -> None:
     assert check_resolved(["127.0.0.1"], loopback=True) == "127.0.0.1"
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageDownloadError):
         check_resolved(["10.0.0.1"], loopback=True)
 
 
 def test_a_name_without_an_address_is_an_error() -> None:
-    with pytest.raises(PictureError, match="no address"):
+    with pytest.raises(ImageDownloadError, match="no address"):
         check_resolved([], loopback=False)
 
 
@@ -152,10 +152,10 @@ def test_an_answer_that_is_no_redirect_redirects_nowhere() -> None:
 
 @pytest.mark.parametrize("location", [None, "", "http://a.no/z", "file:///etc/passwd", "//[z"])
 def test_a_redirect_to_where_no_picture_lies_is_refused(location: str | None) -> None:
-    with pytest.raises(PictureError, match="redirects to one"):
+    with pytest.raises(ImageDownloadError, match="redirects to one"):
         redirected("https://a.no/x", 302, location, hops=0, loopback=False)
 
 
 def test_the_fourth_redirect_is_refused() -> None:
-    with pytest.raises(PictureError, match="more than 3 times"):
+    with pytest.raises(ImageDownloadError, match="more than 3 times"):
         redirected("https://a.no/x", 302, "/y", hops=3, loopback=False)

@@ -1,0 +1,163 @@
+"""Output of an image job: the image downloaded and saved, and the text that a model reads."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from langchain_core.runnables.config import run_in_executor
+from langchain_core.tools import ToolException
+
+from langchain_minitoolai._http.effects import Invoke, Workflow
+from langchain_minitoolai._image_files import atomic_write, file_name, read_image_info
+from langchain_minitoolai._images.download import fetch_image
+from langchain_minitoolai._images.submission import JobContext
+from langchain_minitoolai.errors import ImageDownloadError, MiniToolAIError, tidy
+from langchain_minitoolai.types import GeneratedImage, ImageJob, ShowToModel
+
+T = TypeVar("T")
+
+MAX_ERROR_TEXT: Final = 400
+"""The most characters of an error that a model reads."""
+
+
+def download_and_save(job: ImageJob, context: JobContext) -> Workflow[GeneratedImage]:
+    """Download and save a ready job's image, as far as the context asks for that.
+
+    Returns:
+        The image; where it could not be downloaded or saved, with a `warning`.
+    """
+    image = GeneratedImage.from_job(job)
+    if context.save_to is None and not context.keep_bytes:
+        return image
+    try:
+        image = yield from download(image, context)
+        if context.save_to is not None:
+            directory = context.save_to
+            image = yield _in_thread(lambda: save_image(image, directory))
+            yield context.report("saved", job, path=image.path)
+    except ImageDownloadError as error:
+        image.warning = str(error)
+    except OSError as error:
+        image.warning = tidy(f"the image can't be saved: {error.strerror or error}")
+    except Exception as error:  # noqa: BLE001 - what was paid for is never thrown away
+        image.warning = tidy(f"the image can't be had: {type(error).__name__}: {error}")
+    return image
+
+
+def download(image: GeneratedImage, context: JobContext) -> Workflow[GeneratedImage]:
+    """Download an image's bytes, check them, and keep them in memory.
+
+    Returns:
+        The same object.
+
+    Raises:
+        ImageDownloadError: If they can't be had by the deadline, or are no image.
+    """
+    data = yield from fetch_image(
+        image.url, loopback=context.loopback, clock=context.clock, deadline=context.deadline
+    )
+    metadata = yield _in_thread(lambda: image_metadata(data))
+    for name, value in metadata.items():
+        setattr(image, name, value)
+    image.keep(data)
+    return image
+
+
+def image_metadata(data: bytes) -> dict[str, Any]:
+    """Read what the bytes of an image tell of it.
+
+    Raises:
+        ImageDownloadError: If they are no image.
+    """
+    info = read_image_info(data)
+    return {**info._asdict(), "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def save_image(image: GeneratedImage, directory: Path) -> GeneratedImage:
+    """Save an image, and beside it its artifact as JSON, each atomically.
+
+    Args:
+        image: It has its bytes in memory.
+        directory: Where to; it is made if it is not there.
+
+    Returns:
+        The image with its path.
+
+    Raises:
+        OSError: If it can't be written.
+    """
+    path = directory / file_name(image.prompt, image.id, str(image.mime_type))
+    saved = image.model_copy(update={"path": str(path)})
+    directory.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, saved.read())
+    sidecar = json.dumps(saved.artifact(), indent=2, ensure_ascii=False)
+    atomic_write(path.with_suffix(".json"), sidecar.encode("utf-8", "replace"))
+    return saved
+
+
+def _in_thread(work: Callable[[], T]) -> Invoke:
+    """Build the effect of work that takes long; in async calls it runs off the event loop."""
+
+    async def arun() -> T:
+        return await run_in_executor(None, work)
+
+    return Invoke(work, arun)
+
+
+def tool_content(image: GeneratedImage, show: ShowToModel) -> str | list[dict[str, Any]]:
+    """Build what the model reads: a text, and the image where it is to see it."""
+    text = _describe(image)
+    if show == "url":
+        return [{"type": "text", "text": text}, _image_block(image, {"url": image.url})]
+    if show == "data" and image.mime_type:
+        data = base64.b64encode(image.read()).decode()
+        return [{"type": "text", "text": text}, _image_block(image, {"base64": data})]
+    return text
+
+
+def _image_block(image: GeneratedImage, source: Mapping[str, Any]) -> dict[str, Any]:
+    mime_type = {"mime_type": image.mime_type} if image.mime_type else {}
+    return {"type": "image", **source, **mime_type}
+
+
+def _describe(image: GeneratedImage) -> str:
+    took = f" in {image.seconds:.1f} s" if image.seconds else ""
+    what = f"{image.width}x{image.height}, {image.model}{took}, ${image.cost_usd:g}"
+    lines = [f"Image {image.id} is ready: {what}.", f"Address: {image.url}"]
+    if image.path:
+        lines.append(f"Saved as: {image.path}")
+    if image.warning:
+        lines.append(f"Note: {image.warning}. It is paid for; use the address.")
+    return "\n".join(lines)
+
+
+class ImageToolError(ToolException):
+    """Raised where a tool's errors are handled; its text is for a model.
+
+    Attributes:
+        error: The error itself.
+    """
+
+    def __init__(self, text: str, error: MiniToolAIError) -> None:
+        """Keep both."""
+        super().__init__(text)
+        self.error = error
+
+    def __reduce__(self) -> tuple[type["ImageToolError"], tuple[str, MiniToolAIError]]:
+        """Survive pickling."""
+        return (type(self), (str(self), self.error))
+
+
+def format_for_model(error: MiniToolAIError) -> ImageToolError:
+    """Put an error into at most 400 characters: what to do, and whether it cost anything."""
+    text, ends = str(error), [error.hint]
+    if "charged" not in text:
+        ends.append("It may have been charged." if error.maybe_charged else "Nothing was charged.")
+    end = " ".join(each for each in ends if each)
+    text = text if text.endswith((".", "!", "?", "…")) else f"{text}."
+    longest = MAX_ERROR_TEXT - len(end) - 1
+    text = text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return ImageToolError(f"{text} {end}".strip(), error)

@@ -1,0 +1,138 @@
+"""A driver without network or clock: it runs workflows on scripted responses, sync or async."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from langchain_core.stores import InMemoryByteStore
+
+from langchain_minitoolai._http.effects import Invoke, Request, Response, Sleep, Workflow
+from langchain_minitoolai._images.job_store import JobStore, Quota
+from langchain_minitoolai._images.submission import JobContext
+from langchain_minitoolai.errors import MiniToolAIError
+from langchain_minitoolai.types import ImageProgress
+
+T = TypeVar("T")
+
+START = 1000.0
+WALL_OFFSET = 1e9
+
+
+def response(payload: Any, status: int = 200, **headers: str) -> Response:
+    """Make a response; `_` in a header's name stands for `-`."""
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return Response(status, {name.replace("_", "-"): text for name, text in headers.items()}, body)
+
+
+class FakeDriver:
+    """Runs workflows; time passes only in sleeps and by `latency` in requests.
+
+    Attributes:
+        requests: Every request.
+        sleeps: Every wait.
+    """
+
+    def __init__(
+        self,
+        responses: Sequence[Response | MiniToolAIError | Callable[[float], Response]] = (),
+        *,
+        latency: float = 0.0,
+        is_async: bool = False,
+    ) -> None:
+        """Script the responses; the last one is given for ever."""
+        self.requests: list[Request] = []
+        self.sleeps: list[float] = []
+        self.now = START
+        self._responses = list(responses)
+        self._latency = latency
+        self._is_async = is_async
+
+    def clock(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def run(self, workflow: Workflow[T], *, steps: int = 10_000) -> T:
+        """Do what the workflow asks for until it returns."""
+        outcome: Any = None
+        error: Exception | None = None
+        for _ in range(steps):
+            try:
+                effect = workflow.send(outcome) if error is None else workflow.throw(error)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            outcome, error = None, None
+            try:
+                outcome = self._perform(effect)
+            except Exception as caught:  # noqa: BLE001 - the workflow decides
+                error = caught
+        raise AssertionError("the workflow does not end")
+
+    def _perform(self, effect: Any) -> Any:
+        if isinstance(effect, Sleep):
+            assert effect.seconds >= 0
+            self.sleeps.append(effect.seconds)
+            self.now += effect.seconds
+            return None
+        if isinstance(effect, Invoke):
+            return asyncio.run(_await(effect)) if self._is_async else effect.run()
+        assert isinstance(effect, Request)
+        self.requests.append(effect)
+        self.now += self._latency
+        scripted = self._responses.pop(0) if len(self._responses) > 1 else self._responses[0]
+        if isinstance(scripted, MiniToolAIError):
+            raise scripted
+        return scripted(self.now) if callable(scripted) else scripted
+
+
+async def _await(effect: Invoke) -> Any:
+    return await effect.arun()
+
+
+def no_download(url: str, seconds: float) -> Workflow[bytes]:
+    """Fail where a test downloads nothing."""
+
+    def fail() -> bytes:
+        raise AssertionError(f"{url} is downloaded")
+
+    async def afail() -> bytes:
+        return fail()
+
+    data: bytes = yield Invoke(fail, afail)
+    return data
+
+
+class FakeJob:
+    """The surroundings of one job: a store, a quota, the progress reported.
+
+    Attributes:
+        context: For the workflows.
+    """
+
+    def __init__(self, driver: FakeDriver, store: Any = None, **options: Any) -> None:
+        """Set them up."""
+        self.store = InMemoryByteStore() if store is None else store
+        self.reported: list[ImageProgress] = []
+        self.quota = Quota()
+
+        async def nothing() -> None:
+            return None
+
+        def on_progress(progress: ImageProgress) -> Invoke:
+            self.reported.append(progress)
+            return Invoke(lambda: None, nothing)
+
+        defaults: dict[str, Any] = {
+            "total_timeout": 120.0,
+            "download": no_download,
+            "jitter": lambda: 1.0,
+        }
+        self.context = JobContext(
+            clock=driver.clock,
+            wall_clock=lambda: driver.now + WALL_OFFSET,
+            store=JobStore(self.store),
+            quota=self.quota,
+            on_progress=on_progress,
+            **{**defaults, **options},
+        )

@@ -1,0 +1,220 @@
+"""Output of an image job."""
+
+import base64
+import hashlib
+import json
+import pickle
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from langchain_minitoolai import errors
+from langchain_minitoolai._http.effects import Invoke, Workflow
+from langchain_minitoolai._images import output
+from langchain_minitoolai._images.output import (
+    ImageToolError,
+    download,
+    download_and_save,
+    format_for_model,
+    tool_content,
+)
+from langchain_minitoolai.types import GeneratedImage
+from tests.unit_tests.fake_driver import FakeDriver, FakeJob
+from tests.unit_tests.test_types import JOB, URL, image_of, png
+
+
+class FakeHost:
+    """Gives what is scripted for an address."""
+
+    def __init__(self, *scripted: bytes | Exception) -> None:
+        self.requests: list[tuple[str, float]] = []
+        self._scripted = list(scripted)
+
+    def download(self, url: str, seconds: float) -> Workflow[bytes]:
+        self.requests.append((url, seconds))
+        scripted = self._scripted.pop(0)
+
+        def run() -> bytes:
+            if isinstance(scripted, Exception):
+                raise scripted
+            return scripted
+
+        async def arun() -> bytes:
+            return run()
+
+        data: bytes = yield Invoke(run, arun)
+        return data
+
+
+def run(
+    host: FakeHost, *, seconds: float = 60.0, is_async: bool = False, **options: Any
+) -> tuple[GeneratedImage, FakeJob, FakeDriver]:
+    driver = FakeDriver(is_async=is_async)
+    fake = FakeJob(driver, download=host.download, total_timeout=seconds, **options)
+    return driver.run(download_and_save(JOB, fake.context)), fake, driver
+
+
+def test_nothing_is_downloaded_that_nobody_wants() -> None:
+    host = FakeHost()
+    image, _, _ = run(host)
+    assert (image.url, image.width, image.mime_type, host.requests) == (URL, 512, None, [])
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_image_is_downloaded_and_saved(tmp_path: Path, *, is_async: bool) -> None:
+    host = FakeHost(png())
+    directory = tmp_path / "new" / "folder"
+    image, fake, _ = run(host, save_to=directory, is_async=is_async)
+    path = Path(image.path or "")
+    assert path == directory / "a-cat-77.png"
+    assert image.read() == path.read_bytes() == png()
+    assert (image.width, image.height, image.size) == (32, 24, len(png()))
+    assert image.sha256 == hashlib.sha256(png()).hexdigest()
+    assert host.requests == [(URL, 60.0)]
+    assert fake.reported[-1]["stage"] == "saved"
+    assert fake.reported[-1]["path"] == image.path
+    assert json.loads(path.with_suffix(".json").read_text("utf-8")) == image.artifact()
+    assert len(list(directory.iterdir())) == 2
+
+
+def test_saving_twice_leaves_one_file(tmp_path: Path) -> None:
+    for _ in range(2):
+        run(FakeHost(png()), save_to=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_in_async_calls_checking_and_saving_runs_off_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+    for name in ("image_metadata", "save_image"):
+        real = getattr(output, name)
+
+        def seen(*args: Any, real: Any = real) -> Any:
+            threads.append(threading.current_thread())
+            return real(*args)
+
+        monkeypatch.setattr(output, name, seen)
+    run(FakeHost(png()), save_to=tmp_path, is_async=True)
+    assert len(threads) == 2
+    assert threading.current_thread() not in threads
+
+
+def test_an_image_may_be_wanted_in_memory_alone() -> None:
+    image, fake, _ = run(FakeHost(png()), keep_bytes=True)
+    assert (image.read(), image.path, fake.reported) == (png(), None, [])
+
+
+def test_a_download_that_fails_for_a_moment_is_tried_three_times() -> None:
+    failure = errors.ImageDownloadError("HTTP 503", is_retryable=True)
+    image, _, driver = run(FakeHost(failure, failure, png()), keep_bytes=True)
+    assert image.warning is None
+    assert driver.sleeps == [0.5, 1.0]
+    image, _, _ = run(FakeHost(failure, failure, failure), keep_bytes=True)
+    assert image.warning == "HTTP 503"
+
+
+UNICODE_ERROR = UnicodeError("label empty or too long")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        errors.ImageDownloadError("HTTP 410"),
+        b"<title>Oops</title>",
+        UNICODE_ERROR,
+        ValueError("what nobody thought of"),
+    ],
+)
+def test_what_cannot_be_downloaded_leaves_the_address_and_a_warning(given: Any) -> None:
+    host = FakeHost(given)
+    image, _, _ = run(host, keep_bytes=True)
+    assert image.warning
+    assert image.url == URL
+    assert len(host.requests) == 1
+
+
+def test_an_address_without_a_valid_host_is_an_error_of_ours() -> None:
+    driver = FakeDriver()
+    fake = FakeJob(driver, download=FakeHost(UNICODE_ERROR).download)
+    with pytest.raises(errors.ImageDownloadError, match="no valid host"):
+        driver.run(download(image_of(), fake.context))
+
+
+def test_no_time_left_is_a_warning_too() -> None:
+    image, _, _ = run(FakeHost(), seconds=0.0, keep_bytes=True)
+    assert "no time was left" in (image.warning or "")
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError("broken")])
+def test_what_cannot_be_saved_keeps_its_bytes_and_metadata(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def full(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(output, "atomic_write", full)
+    image, _, _ = run(FakeHost(png()), save_to=tmp_path)
+    assert (image.path, image.width, image.read()) == (None, 32, png())
+    assert "can't be saved" in (image.warning or "")
+
+
+def test_the_seconds_reported_never_decrease(tmp_path: Path) -> None:
+    _, fake, driver = run(FakeHost(png()), save_to=tmp_path)
+    assert fake.reported[-1]["seconds"] >= driver.now - 1000.0
+    assert fake.reported[-1]["seconds"] > (JOB.seconds or 0.0)
+
+
+def test_the_model_reads_what_it_needs() -> None:
+    text = tool_content(image_of(), "never")
+    assert text == "Image 77 is ready: 512x640, amigo in 4.2 s, $0.0015.\nAddress: " + URL
+    text = tool_content(image_of(path="/x/a.png", warning="it is late", seconds=None), "never")
+    assert "Saved as: /x/a.png" in text
+    assert "Note: it is late. It is paid for; use the address." in text
+
+
+def test_the_model_is_shown_the_image_as_a_block() -> None:
+    shown = tool_content(image_of(), "url")
+    assert shown[1] == {"type": "image", "url": URL}
+    shown = tool_content(image_of(png(), mime_type="image/png"), "data")
+    encoded = base64.b64encode(png()).decode()
+    assert shown[1] == {"type": "image", "base64": encoded, "mime_type": "image/png"}
+
+
+def test_an_image_that_could_not_be_downloaded_is_described_in_words() -> None:
+    assert isinstance(tool_content(image_of(warning="it is late"), "data"), str)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (errors.AuthenticationError("HTTP 401: no"), "HTTP 401: no. Nothing was charged."),
+        (
+            errors.ImageJobFailedError("It failed.", maybe_charged=True, hint="Change it."),
+            "It failed. Change it. It may have been charged.",
+        ),
+        (errors.ImageRequestError("No. Nothing was charged."), "No. Nothing was charged."),
+    ],
+)
+def test_an_error_tells_the_model_what_to_do_and_whether_it_cost_anything(
+    error: errors.MiniToolAIError, expected: str
+) -> None:
+    assert str(format_for_model(error)) == expected
+
+
+def test_a_long_error_keeps_its_hint_and_its_charge_within_400_characters() -> None:
+    error = errors.ImageJobTimeoutError("x" * 900, maybe_charged=True, hint="Resume it.")
+    text = str(format_for_model(error))
+    assert len(text) == 400
+    assert text.endswith("… Resume it. It may have been charged.")
+
+
+def test_the_error_itself_comes_along_and_survives_pickling() -> None:
+    error = format_for_model(errors.ImageJobTimeoutError("late", job_id="7"))
+    twin = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    assert isinstance(twin, ImageToolError)
+    assert str(twin) == str(error)
+    assert isinstance(twin.error, errors.ImageJobTimeoutError)
+    assert twin.error.job_id == "7"
