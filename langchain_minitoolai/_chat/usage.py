@@ -11,6 +11,7 @@ from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 
 from langchain_minitoolai import contract
+from langchain_minitoolai._image_files import read_image_info
 from langchain_minitoolai.errors import ImageDownloadError
 
 _DATED: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$")
