@@ -26,6 +26,7 @@ from langchain_minitoolai._chat.parameters import (
     to_openai_tools,
     validate_max_tokens,
     validate_model,
+    validate_model_kwargs,
     validate_temperature,
 )
 from langchain_minitoolai._chat.request import (
@@ -131,6 +132,7 @@ class ChatMiniToolAI(Connection, BaseChatModel):
         validate_model(self.model)
         validate_temperature(self.temperature)
         validate_max_tokens(self.max_tokens)
+        validate_model_kwargs(self.model_kwargs)
         normalize_stop(self.stop)
         return self
 
