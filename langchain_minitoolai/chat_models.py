@@ -10,7 +10,7 @@ from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -41,6 +41,7 @@ from langchain_minitoolai._chat.usage import (
     count_request_tokens,
     count_text_tokens,
     model_profile,
+    zero_cost_of_cache_hits,
 )
 from langchain_minitoolai._config import Connection
 from langchain_minitoolai._http.effects import Clock, Request, Response, Workflow
@@ -160,6 +161,14 @@ class ChatMiniToolAI(Connection, BaseChatModel):
         return checked
 
     # --- Requests and responses -------------------------------------------------------
+
+    @override
+    def generate(self, *args: Any, **kwargs: Any) -> LLMResult:
+        return zero_cost_of_cache_hits(super().generate(*args, **kwargs))
+
+    @override
+    async def agenerate(self, *args: Any, **kwargs: Any) -> LLMResult:
+        return zero_cost_of_cache_hits(await super().agenerate(*args, **kwargs))
 
     @override
     def _generate(

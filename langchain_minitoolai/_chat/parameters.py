@@ -99,7 +99,7 @@ def validate_model(model: Any) -> str:
         known = ", ".join(contract.CHAT_MODELS)
         warn_once(
             f"model {model!r} is not among those the service documents ({known}); "
-            "it is sent as it is"
+            "it is sent as it is, and its answers name no cost"
         )
     return model
 
