@@ -33,7 +33,7 @@ from langchain_minitoolai._http.pool import (
     validate_client,
 )
 from langchain_minitoolai._http.transport import is_loopback
-from langchain_minitoolai.errors import InvalidInputError, MissingAPIKeyError
+from langchain_minitoolai.errors import InvalidInputError, MissingAPIKeyError, is_secret_name
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, a header's name
 _PROXIES = ("http", "https", "socks5", "socks5h")
@@ -216,23 +216,52 @@ def field_names(owner: type[BaseModel]) -> frozenset[str]:
     return frozenset(names)
 
 
+_NAMES_ELSEWHERE = {
+    "openai_api_key": "api_key",
+    "anthropic_api_key": "api_key",
+    "mistral_api_key": "api_key",
+    "google_api_key": "api_key",
+    "groq_api_key": "api_key",
+    "openai_api_base": "base_url",
+    "endpoint": "base_url",
+    "api_base": "base_url",
+    "request_timeout": "timeout",
+    "default_request_timeout": "timeout",
+    "max_retry": "max_retries",
+    "openai_proxy": "proxy",
+    "headers": "default_headers",
+    "extra_headers": "default_headers",
+    "additional_headers": "default_headers",
+    "extra_body": "model_kwargs",
+    "max_output_tokens": "max_tokens",
+    "max_tokens_to_sample": "max_tokens",
+    "n_predict": "max_tokens",
+}
+"""Names of other providers' parameters, and the same here."""
+_NEEDLESS = ("stream_usage", "stream_options", "organization", "openai_organization")
+
+
 def unknown_names(owner: str, given: Iterable[str], known: frozenset[str]) -> str:
-    """Say which names are none that a constructor takes, and what to do instead.
+    """Describe the names that a constructor does not take, and what to do instead.
 
     Args:
         owner: The class's name.
-        given: The names that were given; their values are never told.
+        given: The names that were given; their values are never shown.
         known: Those it takes.
     """
-    said = []
+    hints = []
+    undocumented = False
     for name in (name for name in given if name not in known):
-        like = get_close_matches(name, sorted(known), n=1, cutoff=0.8)
-        said.append(
-            f"{name} is no parameter of {owner}" + "".join(f" (is it {it}?)" for it in like)
+        like = [_NAMES_ELSEWHERE.get(name, ""), *get_close_matches(name, sorted(known), 1, 0.8)]
+        right = next((each for each in like if each in known), None)
+        needless = "; leave it out" if name in _NEEDLESS else ""
+        undocumented |= not (right or needless or is_secret_name(name))
+        hints.append(
+            f"{name} is no parameter of {owner}" + (f" (is it {right}?)" if right else needless)
         )
-    if "model_kwargs" in known:
-        said.append("what the service does not document goes into model_kwargs")
-    return "; ".join(said)
+    if undocumented and "model_kwargs" in known:
+        hints.append("what the service does not document goes into model_kwargs")
+    return "; ".join(hints)
 
 
 @lru_cache(maxsize=64)

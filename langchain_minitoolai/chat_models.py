@@ -9,7 +9,7 @@ from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -25,6 +25,7 @@ from langchain_minitoolai._chat.parameters import (
     to_openai_tools,
     validate_max_tokens,
     validate_model,
+    validate_model_kwargs,
     validate_temperature,
 )
 from langchain_minitoolai._chat.request import (
@@ -40,6 +41,7 @@ from langchain_minitoolai._chat.usage import (
     count_request_tokens,
     count_text_tokens,
     model_profile,
+    zero_cost_of_cache_hits,
 )
 from langchain_minitoolai._config import ClientConfig
 from langchain_minitoolai._http.effects import Clock, StreamRequest, StreamResponse, Workflow
@@ -132,6 +134,7 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
         validate_model(self.model)
         validate_temperature(self.temperature)
         validate_max_tokens(self.max_tokens)
+        validate_model_kwargs(self.model_kwargs)
         normalize_stop(self.stop)
         return self
 
@@ -168,6 +171,14 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
         return checked
 
     # --- Requests and responses -------------------------------------------------------
+
+    @override
+    def generate(self, *args: Any, **kwargs: Any) -> LLMResult:
+        return zero_cost_of_cache_hits(super().generate(*args, **kwargs))
+
+    @override
+    async def agenerate(self, *args: Any, **kwargs: Any) -> LLMResult:
+        return zero_cost_of_cache_hits(await super().agenerate(*args, **kwargs))
 
     @override
     def _generate(

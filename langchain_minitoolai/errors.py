@@ -50,6 +50,7 @@ MAX_MESSAGE = 300
 """The most characters of the service's text that an error quotes."""
 
 _BEARER = re.compile(r"(?i)\bbearer\s+[^\s\"'<>,;]+")
+_SECRET_NAME = re.compile(r"(?i)(?:api[_-]?key|token|secret|password|authorization|credentials?)$")
 
 
 def tidy(text: str, secret: str = "") -> str:
@@ -64,6 +65,11 @@ def tidy(text: str, secret: str = "") -> str:
     text = _BEARER.sub("Bearer [key]", text)
     text = " ".join("".join(c if c.isprintable() else " " for c in text[:4096]).split())
     return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
+
+
+def is_secret_name(name: str) -> bool:
+    """Check whether the name of a parameter or a header is one that secrets have."""
+    return bool(_SECRET_NAME.search(name))
 
 
 class MiniToolAIError(ModelError):

@@ -1,6 +1,5 @@
 """Response builder: deltas to AIMessageChunk or AIMessage, stop sequences, content blocks."""
 
-import copy
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -231,8 +230,8 @@ _CHUNK: Final = ChatGenerationChunk(message=_MESSAGE)
 
 
 def text_chunk(text: str) -> ChatGenerationChunk:
-    """Build a text chunk by copying one: half the time of both constructors."""
-    message = copy.copy(_MESSAGE)
+    """Build a text chunk by pydantic's shallow copy, in half the time of both constructors."""
+    message = _MESSAGE.__copy__()
     fields = vars(message)
     fields["content"] = text
     fields["additional_kwargs"] = {}
@@ -240,7 +239,7 @@ def text_chunk(text: str) -> ChatGenerationChunk:
     fields["tool_calls"] = []
     fields["invalid_tool_calls"] = []
     fields["tool_call_chunks"] = []
-    chunk = copy.copy(_CHUNK)
+    chunk = _CHUNK.__copy__()
     fields = vars(chunk)
     fields["message"] = message
     fields["text"] = text

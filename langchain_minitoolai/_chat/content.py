@@ -5,6 +5,7 @@ blocks with `url` or `base64`, also in their older form), and Anthropic's (`sour
 passed on, never fetched.
 """
 
+import base64
 import binascii
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +40,12 @@ NON_CONTENT_TYPES: Final = (
     "non_standard",
 )
 _DATA_URL: Final = re.compile(r"data:([^;,]*)(;base64)?,", re.IGNORECASE)
+_SIGNATURES: Final = {
+    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
+    "image/webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
+    "image/gif": re.compile(rb"GIF8[79]a"),
+}
 _MAX_URL_SHOWN: Final = 60
 
 
@@ -125,6 +132,8 @@ def _image_source(block: Mapping[str, Any], field: str) -> tuple[Any, Any]:
         return holder["url"], detail
     data = holder.get("base64", holder.get("data"))
     mime_type = holder.get("mime_type") or holder.get("media_type")
+    if isinstance(data, bytes):
+        data = _to_base64(data, field)
     if not isinstance(data, str) or not data:
         raise InvalidInputError(
             f"{field} is an image without a URL or base64 data; allowed: image_url, url, "
@@ -136,6 +145,23 @@ def _image_source(block: Mapping[str, Any], field: str) -> tuple[Any, Any]:
             + ", ".join(contract.INPUT_IMAGE_TYPES)
         )
     return f"data:{mime_type};base64,{data}", detail
+
+
+def _to_base64(data: bytes, field: str) -> str:
+    """Encode the bytes of an image; bytes that are base64 already become text."""
+    if _sniff(data):
+        return base64.b64encode(data).decode()
+    try:
+        return data.decode("ascii")
+    except UnicodeDecodeError:
+        allowed = ", ".join(contract.INPUT_IMAGE_TYPES)
+        raise InvalidInputError(
+            f"{field} is an image in bytes of an unknown type; allowed: {allowed}, or base64"
+        ) from None
+
+
+def _sniff(data: bytes) -> str | None:
+    return next((kind for kind, start in _SIGNATURES.items() if start.match(data)), None)
 
 
 def _image_url(url: Any, detail: Any, field: str) -> dict[str, str]:
@@ -177,6 +203,11 @@ def _data_url(url: str, field: str) -> str:
         decoded = b""
     if not decoded:
         raise InvalidInputError(f"{field}: the image's data is empty or no base64")
+    found = _sniff(decoded)
+    if found and found != mime_type:
+        raise InvalidInputError(
+            f"{field}: the image's type is {mime_type!r}, but its data is of type {found!r}"
+        )
     return f"data:{mime_type};base64,{data}"
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
-from pydantic import PydanticUserError
+from pydantic import PydanticUserError, SecretStr
 
 from langchain_minitoolai import contract
 from langchain_minitoolai._tool_calling.prompt import MODES, OpenAITool, choose_tools
-from langchain_minitoolai.errors import InvalidInputError
+from langchain_minitoolai.errors import InvalidInputError, is_secret_name
 
 ToolCalling = Literal["prompted", "native"]
 
@@ -25,6 +25,8 @@ IGNORED_KWARGS: Final = ("stream", "stream_usage")
 SCHEMA_ERRORS: Final = (ValueError, TypeError, NameError, PydanticUserError)
 """What core and pydantic raise where they derive no schema."""
 CONSTRUCTOR_ONLY: Final = ("timeout", "total_timeout", "max_retries")
+
+_SECRET_STARTS: Final = ("sk-", "Bearer ")
 
 _warned: set[str] = set()
 
@@ -64,8 +66,7 @@ class CallOptions:
         if self.tool_calling not in get_args(ToolCalling):
             allowed = ", ".join(get_args(ToolCalling))
             raise InvalidInputError(f"tool_calling is {self.tool_calling!r}; allowed: {allowed}")
-        if not isinstance(self.model_kwargs, Mapping):
-            raise InvalidInputError(f"model_kwargs is {self.model_kwargs!r}; allowed: a dict")
+        validate_model_kwargs(self.model_kwargs)
 
     def replace(self, changes: Mapping[str, Any]) -> "CallOptions":
         """Override these options with a call's own.
@@ -81,10 +82,10 @@ class CallOptions:
             elif name in CONSTRUCTOR_ONLY:
                 raise InvalidInputError(f"{name} belongs to the model: ChatMiniToolAI({name}=…)")
             elif name not in IGNORED_KWARGS:
-                allowed = ", ".join(known)
+                undocumented = "What the service does not document goes into model_kwargs"
                 raise InvalidInputError(
-                    f"{name} is no parameter of a call; allowed: {allowed}. "
-                    "What the service does not document goes into model_kwargs"
+                    f"{name} is no parameter of a call; allowed: {', '.join(known)}. "
+                    + ("" if is_secret_name(name) else undocumented)
                 )
         return CallOptions(**known)
 
@@ -98,7 +99,7 @@ def validate_model(model: Any) -> str:
         known = ", ".join(contract.CHAT_MODELS)
         warn_once(
             f"model {model!r} is not among those the service documents ({known}); "
-            "it is sent as it is"
+            "it is sent as it is, and its answers name no cost"
         )
     return model
 
@@ -121,6 +122,21 @@ def validate_max_tokens(max_tokens: Any) -> int | None:
     if not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or max_tokens < 1:
         raise InvalidInputError(f"max_tokens is {max_tokens!r}; allowed: 1 or more")
     return max_tokens
+
+
+def validate_model_kwargs(model_kwargs: Any) -> None:
+    """Check fields that are sent as they are: the body shows up in traces, so no secret may be."""
+    if not isinstance(model_kwargs, Mapping):
+        raise InvalidInputError(f"model_kwargs is {model_kwargs!r}; allowed: a dict")
+    for name, value in model_kwargs.items():
+        is_secret = isinstance(value, SecretStr) or (
+            isinstance(value, str) and (is_secret_name(name) or value.startswith(_SECRET_STARTS))
+        )
+        if is_secret or (isinstance(value, Mapping) and any(map(is_secret_name, map(str, value)))):
+            raise InvalidInputError(
+                f"model_kwargs holds {name!r}, which looks like a secret and would be sent in the "
+                "body; allowed: the key as api_key, others in default_headers"
+            )
 
 
 def normalize_stop(stop: Any) -> tuple[str, ...]:

@@ -1,4 +1,5 @@
 import copy
+import inspect
 import json
 import pickle
 import warnings
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
+from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import (
     AsyncCallbackHandler,
     AsyncCallbackManager,
@@ -23,6 +25,7 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
+from langchain_core.messages.ai import add_usage
 from langchain_core.runnables import RunnableBinding
 from pydantic import BaseModel, ValidationError
 
@@ -455,6 +458,33 @@ async def test_content_blocks_of_version_one_hold_the_text_and_the_call(
     assert [block["type"] for block in message.content_blocks] == ["text", "tool_call"]
 
 
+# --- Cost --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+async def test_an_answer_from_the_cache_costs_nothing(service: FakeService, way: str) -> None:
+    service.reply("Hi")
+    model = make(cache=InMemoryCache())
+    first = await answer(way, model, "Hello")
+    for _ in range(2):
+        again = await answer(way, model, "Hello")
+        assert again.content == "Hi"
+        assert again.response_metadata["cost"] == 0
+        assert dict(again.usage_metadata or {})["total_cost"] == 0
+    assert first.response_metadata["cost"] == 0.00021
+    assert len(service.calls) == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_an_answer_that_was_asked_for_has_its_cost_and_usage_that_adds_up(
+    service: FakeService, way: str
+) -> None:
+    service.reply("Hi")
+    message = await answer(way, make(), "Hello")
+    assert message.response_metadata["cost"] == 0.00021
+    assert add_usage(message.usage_metadata, message.usage_metadata)["total_tokens"] == 2200
+
+
 # --- Which mode to use -----------------------------------------------------------------------
 
 
@@ -561,6 +591,11 @@ def test_a_field_is_set_by_its_name_or_its_alias(
     assert getattr(make(**given), field) == value
 
 
+def test_help_and_type_checkers_show_the_names_that_users_write() -> None:
+    shown = inspect.signature(ChatMiniToolAI).parameters
+    assert {"model", "temperature", "max_tokens", "stop", "api_key", "base_url"} <= set(shown)
+
+
 def test_the_key_and_the_address_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(contract.API_KEY_VARIABLE, "from-outside")
     monkeypatch.setenv(contract.API_BASE_VARIABLE, "http://127.0.0.1:1/api")
@@ -602,7 +637,7 @@ def test_bad_input_is_refused_when_the_model_is_made(given: dict[str, Any], erro
 
 def test_an_unknown_model_is_taken_with_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parameters, "_warned", set())
-    with pytest.warns(UserWarning, match="gpt-9"):
+    with pytest.warns(UserWarning, match="gpt-9.* name no cost"):
         made = make(model="gpt-9")
     assert made.model == "gpt-9"
     with warnings.catch_warnings():

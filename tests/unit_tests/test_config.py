@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from langchain_minitoolai import _config, contract
+from langchain_minitoolai import ChatMiniToolAI, _config, contract
 from langchain_minitoolai._config import (
     Connection,
     check_base,
@@ -55,6 +55,43 @@ def test_where_there_are_model_kwargs_a_refused_name_is_sent_there() -> None:
     assert text == (
         "zz is no parameter of Chat; what the service does not document goes into model_kwargs"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("openai_api_key", "api_key"),
+        ("openai_api_base", "base_url"),
+        ("request_timeout", "timeout"),
+        ("openai_proxy", "proxy"),
+        ("headers", "default_headers"),
+        ("extra_body", "model_kwargs"),
+        ("max_output_tokens", "max_tokens"),
+    ],
+)
+def test_another_provider_s_name_gets_the_right_name_and_not_model_kwargs(
+    name: str, right: str
+) -> None:
+    with pytest.raises(ValidationError) as raised:
+        ChatMiniToolAI(**{"api_key": KEY, name: "hush"})
+    text = str(raised.value)
+    assert f"{name} is no parameter of ChatMiniToolAI (is it {right}?)" in text
+    assert "what the service does not document" not in text
+    assert "hush" not in text
+
+
+@pytest.mark.parametrize("name", ["stream_usage", "organization"])
+def test_another_provider_s_name_that_is_not_needed_is_to_be_left_out(name: str) -> None:
+    with pytest.raises(ValidationError, match=f"{name} is no parameter .*; leave it out"):
+        ChatMiniToolAI(**{"api_key": KEY, name: True})
+
+
+def test_a_name_that_secrets_have_is_not_sent_to_model_kwargs() -> None:
+    assert "model_kwargs" not in unknown_names("Chat", ["bot_token"], frozenset({"model_kwargs"}))
+
+
+def test_a_name_that_a_class_does_not_have_is_not_suggested_to_it() -> None:
+    assert "max_tokens" not in refusal(max_output_tokens=1)
 
 
 def test_a_connection_that_is_one_already_is_taken_as_it_is() -> None:

@@ -105,15 +105,57 @@ def test_extras_that_are_none_are_no_detail() -> None:
     assert to_parts([{"type": "image", "url": WEB, "extras": None}], FIELD) == shown(WEB)
 
 
-@pytest.mark.parametrize("kind", contract.INPUT_IMAGE_TYPES)
-def test_every_documented_type_of_image_is_taken(kind: str) -> None:
-    block = {"type": "image", "base64": DATA, "mime_type": kind}
-    assert to_parts([block], FIELD) == shown(f"data:{kind};base64,{DATA}")
+STARTS = {
+    "image/png": BYTES,
+    "image/jpeg": b"\xff\xd8\xff\xe0\x00\x10JFIF",
+    "image/webp": b"RIFF\n\x00\x00\x00WEBPVP8 ",
+    "image/gif": b"GIF89a\x01\x00\x01\x00",
+}
+
+
+def base64_block(data: bytes | str, mime_type: str) -> list[dict[str, Any]]:
+    return [{"type": "image", "base64": data, "mime_type": mime_type}]
+
+
+@pytest.mark.parametrize("mime_type", contract.INPUT_IMAGE_TYPES)
+def test_every_documented_type_of_image_is_taken(mime_type: str) -> None:
+    data = base64.b64encode(STARTS[mime_type]).decode()
+    expected = shown(f"data:{mime_type};base64,{data}")
+    assert to_parts(base64_block(data, mime_type), FIELD) == expected
+
+
+@pytest.mark.parametrize("mime_type", contract.INPUT_IMAGE_TYPES)
+def test_an_image_in_bytes_is_encoded(mime_type: str) -> None:
+    data = STARTS[mime_type]
+    encoded = base64.b64encode(data)
+    expected = shown(f"data:{mime_type};base64,{encoded.decode()}")
+    assert to_parts(base64_block(data, mime_type), FIELD) == expected
+    assert to_parts(base64_block(encoded, mime_type), FIELD) == expected
+
+
+def test_bytes_that_are_no_image_are_refused() -> None:
+    error = refusal(base64_block(b"\x00\xff", "image/png"))
+    assert "bytes of an unknown type; allowed: image/png, " in error
+
+
+@pytest.mark.parametrize("mime_type", contract.INPUT_IMAGE_TYPES)
+def test_data_of_another_type_than_it_claims_is_refused_with_both(mime_type: str) -> None:
+    for found, data in STARTS.items():
+        if found != mime_type:
+            error = refusal(base64_block(base64.b64encode(data).decode(), mime_type))
+            assert f"type is {mime_type!r}, but its data is of type {found!r}" in error
+
+
+def test_data_of_a_type_that_is_not_recognized_is_sent() -> None:
+    data = base64.b64encode(b"anything").decode()
+    expected = shown(f"data:image/png;base64,{data}")
+    assert to_parts(base64_block(data, "image/png"), FIELD) == expected
 
 
 def test_jpg_is_the_same_as_jpeg_and_line_breaks_in_the_data_go_away() -> None:
-    wrapped = f"data:IMAGE/JPG;BASE64,{DATA[:8]}\n{DATA[8:]}\r\n"
-    expected = shown(f"data:image/jpeg;base64,{DATA}")
+    data = base64.b64encode(STARTS["image/jpeg"]).decode()
+    wrapped = f"data:IMAGE/JPG;BASE64,{data[:8]}\n{data[8:]}\r\n"
+    expected = shown(f"data:image/jpeg;base64,{data}")
     assert to_parts([{"type": "image_url", "image_url": wrapped}], FIELD) == expected
 
 
@@ -214,7 +256,7 @@ def test_data_that_is_empty_or_no_base64_is_refused(data: str) -> None:
     [
         {"type": "image"},
         {"type": "image", "base64": ""},
-        {"type": "image", "base64": BYTES, "mime_type": "image/png"},
+        {"type": "image", "base64": 5, "mime_type": "image/png"},
         {"type": "image", "file_id": "file-1"},
         {"type": "image", "source": {"type": "file", "file_id": "file-1"}},
         {"type": "input_image", "file_id": "file-1"},

@@ -6,10 +6,10 @@ import pytest
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import Tool, tool
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic.v1 import BaseModel as BaseModelV1
 
-from langchain_minitoolai import contract
+from langchain_minitoolai import ChatMiniToolAI, contract
 from langchain_minitoolai._chat import parameters as _parameters
 from langchain_minitoolai._chat.parameters import (
     CallOptions,
@@ -66,6 +66,52 @@ def test_an_unknown_parameter_is_refused_by_name_with_what_is_allowed() -> None:
     error = refusal(lambda: OWN.replace({"top_p": 1}))
     assert error.startswith("top_p is no parameter of a call; allowed: model, temperature, ")
     assert "model_kwargs" in error
+
+
+def test_an_unknown_parameter_that_secrets_have_is_not_sent_to_model_kwargs() -> None:
+    assert not refusal(lambda: OWN.replace({"openai_api_key": "hush"})).endswith("model_kwargs")
+
+
+@pytest.mark.parametrize(
+    "model_kwargs",
+    [
+        {"openai_api_key": "hush"},
+        {"api-key": "hush"},
+        {"token": "hush"},
+        {"Authorization": "hush"},
+        {"custom": "sk-hush"},
+        {"custom": "Bearer hush"},
+        {"custom": SecretStr("hush")},
+        {"extra_headers": {"Authorization": "hush"}},
+    ],
+)
+def test_model_kwargs_that_look_like_secrets_are_refused_without_their_value(
+    model_kwargs: dict[str, Any],
+) -> None:
+    for call in (
+        lambda: CallOptions("gpt-4o", model_kwargs=model_kwargs),
+        lambda: OWN.replace({"model_kwargs": model_kwargs}),
+    ):
+        error = refusal(call)
+        (name,) = model_kwargs
+        assert error.startswith(f"model_kwargs holds {name!r}, which looks like a secret")
+        assert "api_key" in error
+        assert "hush" not in error
+    with pytest.raises(ValidationError, match="looks like a secret") as raised:
+        ChatMiniToolAI(api_key="k", model_kwargs=model_kwargs)
+    assert "hush" not in str(raised.value)
+
+
+def test_model_kwargs_of_other_names_are_taken() -> None:
+    taken = {
+        "seed": 1,
+        "prompt_cache_key": "x",
+        "max_token": 5,
+        "user": "me",
+        "metadata": {"a": "b"},
+        "logit_bias": {"1": 2},
+    }
+    assert CallOptions("gpt-4o", model_kwargs=taken).model_kwargs == taken
 
 
 @pytest.mark.parametrize(

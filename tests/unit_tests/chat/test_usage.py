@@ -135,6 +135,27 @@ def test_four_characters_are_a_token() -> None:
     assert count_text_tokens("abcde") == 2
 
 
+# A greeting with OpenAI's published counts of GPT-4o's tokenizer.
+PUBLISHED = {
+    "Hello, my name is GPT-4o. I'm a new type of language model, it's nice to meet you!": 24,
+    "Hallo, mein Name is GPT-4o. Ich bin ein neues KI-Sprachmodell. "
+    "Es ist schön, dich kennenzulernen.": 29,
+    "你好,我的名字是GPT-4o。我是一种新型的语言模型,很高兴见到你!": 24,
+    "こんにちわ、私の名前はGPT-4oです。私は新しいタイプの言語モデルです、初めまして": 26,
+    "안녕하세요, 제 이름은 GPT-4o입니다. 저는 새로운 유형의 언어 모델입니다, "
+    "만나서 반갑습니다!": 27,
+    "Привет, меня зовут GPT-4o. Я — новая языковая модель, приятно познакомиться!": 23,
+    "مرحبًا، اسمي جي بي تي-4o. أنا نوع جديد من نموذج اللغة، سررت بلقائك!": 26,
+    "नमस्ते, मेरा नाम जीपीटी-4o है। मैं एक नए प्रकार का भाषा मॉडल हूँ। आपसे मिलकर अच्छा लगा!": 31,
+    "வணக்கம், என் பெயர் ஜிபிடி-4o. நான் ஒரு புதிய வகை மொழி மாடல். உங்களை சந்தித்ததில் மகிழ்ச்சி!": 35,
+}
+
+
+@pytest.mark.parametrize(("text", "tokens"), PUBLISHED.items())
+def test_an_estimate_is_within_a_quarter_of_the_published_count(text: str, tokens: int) -> None:
+    assert count_text_tokens(text) == pytest.approx(tokens, rel=0.25)
+
+
 def test_a_tokenizer_counts_exactly() -> None:
     assert count_text_tokens("abc", letters) == 3
     assert count_request_tokens(user("abc"), letters) == 3 + len("user") + len("abc")
