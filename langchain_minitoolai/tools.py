@@ -157,7 +157,7 @@ class MiniToolAIImageTool(Connection, BaseTool):
         if "\0" in str(directory):
             raise ValueError("save_to holds a NUL character, which no path may")
         # Now, and not when an image is paid for: on an event loop this would block.
-        return Path(os.path.abspath(directory.expanduser()))  # noqa: PTH100 - links are kept
+        return Path(os.path.abspath(os.path.expanduser(directory)))  # noqa: PTH100, PTH111 - neither follows links nor raises
 
     @model_validator(mode="after")
     def _check_defaults(self) -> Self:
@@ -298,7 +298,7 @@ class MiniToolAIImageTool(Connection, BaseTool):
         """Wait for an ordered image: `wait_for`, with `await`."""
         return await self._aexecute(lambda clock: _finish(job, self._context(clock)))
 
-    def resume(self, job_id: str) -> GeneratedImage:
+    def resume(self, job_id: str | None) -> GeneratedImage:
         """Wait for an image whose job the job store knows.
 
         Args:
@@ -310,7 +310,7 @@ class MiniToolAIImageTool(Connection, BaseTool):
         """
         return self._execute(lambda clock: _resume(job_id, self._context(clock)))
 
-    async def aresume(self, job_id: str) -> GeneratedImage:
+    async def aresume(self, job_id: str | None) -> GeneratedImage:
         """Wait for an image whose job the job store knows: `resume`, with `await`."""
         return await self._aexecute(lambda clock: _resume(job_id, self._context(clock)))
 
@@ -415,8 +415,8 @@ def _finish(job: ImageJob, context: JobContext) -> Workflow[GeneratedImage]:
     return (yield from download_and_save(ready, context))
 
 
-def _resume(job_id: str, context: JobContext) -> Workflow[GeneratedImage]:
-    stored = yield from load_stored(job_key(job_id), context.store)
+def _resume(job_id: str | None, context: JobContext) -> Workflow[GeneratedImage]:
+    stored = yield from load_stored(job_key(job_id or ""), context.store)
     if not isinstance(stored, ImageJob):
         raise InvalidInputError(f"job_id is {job_id!r}; allowed: a job that the job store knows")
     return (yield from _finish(stored, context))

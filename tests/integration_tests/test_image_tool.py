@@ -404,7 +404,7 @@ def test_a_timeout_names_the_job_to_resume() -> None:
         with pytest.raises(errors.ImageJobTimeoutError) as caught:
             tool.invoke("a fox")
         tool.total_timeout = 20.0
-        assert tool.resume(caught.value.job_id or "").url
+        assert tool.resume(caught.value.job_id).url
         assert len(service.charges) == 1
 
 

@@ -193,8 +193,9 @@ def test_a_program_orders_waits_and_resumes(*, is_async: bool) -> None:
     assert first.url == second.url == URL
     assert tool.submit("a fox", call_id="mine").id == "77"
     assert len(sent(tool)) == 1
-    with pytest.raises(errors.InvalidInputError, match="a job that the job store knows"):
-        tool.resume("78")
+    for unknown in ("78", None):
+        with pytest.raises(errors.InvalidInputError, match="a job that the job store knows"):
+            tool.resume(unknown)
     with pytest.raises(errors.ImageRequestError, match="steps is 9"):
         tool.submit("x", steps=9)
 
