@@ -105,7 +105,7 @@ def _download_bytes(url: str, context: JobContext) -> Workflow[bytes]:
 
 
 def image_metadata(data: bytes) -> dict[str, Any]:
-    """Read what the bytes of an image tell of it.
+    """Read the metadata of an image from its bytes.
 
     Raises:
         ImageDownloadError: If they are no image.

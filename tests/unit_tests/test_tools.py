@@ -42,8 +42,8 @@ class Tool(MiniToolAIImageTool):
         return self._driver
 
     def _async_client(self) -> Any:
-        async def run(flow: Any) -> Any:
-            return await asyncio.to_thread(self._driver.run, flow)
+        async def run(workflow: Any) -> Any:
+            return await asyncio.to_thread(self._driver.run, workflow)
 
         return SimpleNamespace(run=run, clock=self._driver.clock)
 
@@ -295,6 +295,11 @@ def test_an_address_without_a_valid_host_costs_the_file_alone(
 
 def test_the_total_timeout_has_a_second_name() -> None:
     assert tool_on(deadline=9).total_timeout == tool_on(total_timeout=9).total_timeout == 9.0
+
+
+def test_options_that_are_no_mapping_are_refused() -> None:
+    with pytest.raises(ValidationError):
+        MiniToolAIImageTool.model_validate(["a-key"])
 
 
 def test_the_directory_is_resolved_when_the_tool_is_made(
