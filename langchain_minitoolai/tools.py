@@ -185,11 +185,12 @@ class MiniToolAIImageTool(Connection, BaseTool):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option as the constructor does: checked, and without effect if it is refused."""
-        before = dict(self.__dict__)
+        before, was_set = dict(self.__dict__), set(self.model_fields_set)
         try:
             super().__setattr__(name, value)
         except ValidationError:
             self.__dict__.update(before)
+            self.model_fields_set.intersection_update(was_set)
             raise
         if name in DEFAULTS or name == "allowed_models":
             super().__setattr__("args_schema", self._schema())  # so that core derives it anew

@@ -323,6 +323,13 @@ def test_an_assigned_option_counts(drawn: Any) -> None:
     assert shown["width"]["default"] == 512
 
 
+def test_assigned_allowed_models_narrow_the_default_as_in_the_constructor() -> None:
+    tool = tool_on()
+    tool.allowed_models = ("amigo",)
+    assert tool.model == "amigo"
+    assert tool.args["model"]["const"] == "amigo"
+
+
 def test_an_option_in_an_updated_copy_counts(drawn: Any) -> None:
     tool = tool_on()
     twin = tool.model_copy(update={"width": 512, "total_timeout": 3})
@@ -340,10 +347,10 @@ def test_an_assigned_option_out_of_range_is_refused_and_changes_nothing(
     option: str, value: Any
 ) -> None:
     tool = tool_on()
-    before = dict(tool.__dict__)
+    before, was_set = dict(tool.__dict__), set(tool.model_fields_set)
     with pytest.raises(ValueError, match=option):
         setattr(tool, option, value)
-    assert tool.__dict__ == before
+    assert (tool.__dict__, tool.model_fields_set) == (before, was_set)
     with pytest.raises(ValueError, match=option):
         tool.model_copy(update={option: value})
 
