@@ -103,7 +103,7 @@ def input_images() -> str:
 
 
 def image_parameters() -> str:
-    """What a picture can be asked for with."""
+    """The arguments of an image."""
     size = (values(contract.IMAGE_SIZE) + " pixels", code(contract.IMAGE_SIZE.default))
     rows = [
         ("`prompt`", "`prompt`", "text, not empty", "required"),
@@ -129,11 +129,11 @@ def image_parameters() -> str:
 
 
 def image_names() -> str:
-    """The image models and schedulers by name, and what a picture costs."""
+    """The image models and schedulers by name, and what an image costs."""
     rows = [
         ("Models", ", ".join(map(code, contract.IMAGE_MODELS))),
         ("Schedulers", ", ".join(map(code, contract.SCHEDULERS))),
-        ("Price", f"USD {contract.IMAGE_PRICE} a picture, whatever the model"),
+        ("Price", f"USD {contract.IMAGE_PRICE} an image, whatever the model"),
     ]
     return table(("What", "Names"), rows)
 

@@ -46,9 +46,9 @@ def draw(model: ChatMiniToolAI, tool: MiniToolAIImageTool) -> dict[str, Any]:
     asked: Any = {"messages": [HumanMessage(WISH)]}
     for mode, event in agent.stream(asked, stream_mode=["messages", "custom"]):
         if mode == "custom":
-            told: Any = event
+            progress: Any = event
             seconds = time.monotonic() - start
-            print(f"\n   {seconds:5.1f} s  {told['stage']:9}  job {told['job']}", end="")
+            print(f"\n   {seconds:5.1f} s  {progress['stage']:9}  job {progress['job_id']}", end="")
             continue
         message: Any = event[0]
         if isinstance(message, ToolMessage):
@@ -68,7 +68,7 @@ def report(artifact: dict[str, Any]) -> None:
         f"   saved: {artifact['path']}\n"
         f"   size:  {artifact['width']} x {artifact['height']} pixels, "
         f"{artifact['bytes']:,} bytes\n"
-        f"   took:  {artifact['seconds']:.1f} s and {artifact['polls']} look(s) at the job\n"
+        f"   took:  {artifact['seconds']:.1f} s and {artifact['polls']} poll(s) of the job\n"
         f"   cost:  ${artifact['cost_usd']:.4f}"
     )
 

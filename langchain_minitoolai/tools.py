@@ -156,7 +156,7 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
         if "\0" in str(directory):
             raise ValueError("save_to holds a NUL character, which no path may")
         # Now, and not when an image is paid for: on an event loop this would block.
-        return Path(os.path.abspath(directory.expanduser()))  # noqa: PTH100 - links are kept
+        return Path(os.path.abspath(os.path.expanduser(directory)))  # noqa: PTH100, PTH111 - neither follows links nor raises
 
     @model_validator(mode="after")
     def _check_defaults(self) -> Self:
@@ -184,11 +184,12 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option as the constructor does: checked, and without effect if it is refused."""
-        before = dict(self.__dict__)
+        before, was_set = dict(self.__dict__), set(self.model_fields_set)
         try:
             super().__setattr__(name, value)
         except ValidationError:
             self.__dict__.update(before)
+            self.model_fields_set.intersection_update(was_set)
             raise
         if name in DEFAULTS or name == "allowed_models":
             super().__setattr__("args_schema", self._schema())  # so that core derives it anew
@@ -297,7 +298,7 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
         """Wait for an ordered image: `wait_for`, with `await`."""
         return await self._aexecute(lambda clock: _finish(job, self._context(clock)))
 
-    def resume(self, job_id: str) -> GeneratedImage:
+    def resume(self, job_id: str | None) -> GeneratedImage:
         """Wait for an image whose job the job store knows.
 
         Args:
@@ -309,7 +310,7 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
         """
         return self._execute(lambda clock: _resume(job_id, self._context(clock)))
 
-    async def aresume(self, job_id: str) -> GeneratedImage:
+    async def aresume(self, job_id: str | None) -> GeneratedImage:
         """Wait for an image whose job the job store knows: `resume`, with `await`."""
         return await self._aexecute(lambda clock: _resume(job_id, self._context(clock)))
 
@@ -404,8 +405,8 @@ def _finish(job: ImageJob, context: JobContext) -> Workflow[GeneratedImage]:
     return (yield from download_and_save(ready, context))
 
 
-def _resume(job_id: str, context: JobContext) -> Workflow[GeneratedImage]:
-    stored = yield from load_stored(job_key(job_id), context.store)
+def _resume(job_id: str | None, context: JobContext) -> Workflow[GeneratedImage]:
+    stored = yield from load_stored(job_key(job_id or ""), context.store)
     if not isinstance(stored, ImageJob):
         raise InvalidInputError(f"job_id is {job_id!r}; allowed: a job that the job store knows")
     return (yield from _finish(stored, context))

@@ -82,7 +82,7 @@ class PollHistory:
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """What one response says about a job.
+    """The status of a job, as one response reports it.
 
     Attributes:
         kind: `pending`, `suspect` and `transient` are polled again; `unavailable` ends the
@@ -109,7 +109,7 @@ class JobStatus:
 def read_status(
     outcome: Response | MiniToolAIError, age: float, history: PollHistory, *, loopback: bool = False
 ) -> JobStatus:
-    """Read what a poll says about its job.
+    """Read a job's status from the outcome of a poll.
 
     Args:
         outcome: The response, or the error that the request ended in.

@@ -13,12 +13,15 @@ from langchain_core.tools import ToolException
 from langchain_minitoolai._http.effects import Invoke, Workflow
 from langchain_minitoolai._image_files import atomic_write, file_name, read_image_info
 from langchain_minitoolai._images.download import fetch_image
+from langchain_minitoolai._images.polling import Schedule, wait_until_ready
 from langchain_minitoolai._images.submission import JobContext
 from langchain_minitoolai.errors import ImageDownloadError, MiniToolAIError, tidy
 from langchain_minitoolai.types import GeneratedImage, ImageJob, ShowToModel
 
 T = TypeVar("T")
 
+EXPIRED_STATUS: Final = (403, 404, 410)
+"""The statuses of an address after which the job is asked for another, once."""
 MAX_ERROR_TEXT: Final = 400
 """The most characters of an error that a model reads."""
 
@@ -33,7 +36,7 @@ def download_and_save(job: ImageJob, context: JobContext) -> Workflow[GeneratedI
     if context.save_to is None and not context.keep_bytes:
         return image
     try:
-        image = yield from download(image, context)
+        image = yield from _download_current(image, job, context)
         if context.save_to is not None:
             directory = context.save_to
             image = yield _in_thread(lambda: save_image(image, directory))
@@ -45,6 +48,26 @@ def download_and_save(job: ImageJob, context: JobContext) -> Workflow[GeneratedI
     except Exception as error:  # noqa: BLE001 - what was paid for is never thrown away
         image.warning = tidy(f"the image can't be had: {type(error).__name__}: {error}")
     return image
+
+
+def _download_current(
+    image: GeneratedImage, job: ImageJob, context: JobContext
+) -> Workflow[GeneratedImage]:
+    """Download an image; where its address has expired, from the one that its job now names."""
+    try:
+        return (yield from download(image, context))
+    except ImageDownloadError as caught:
+        if caught.status_code not in EXPIRED_STATUS:
+            raise
+        error = caught
+    expired = job.model_copy(update={"url": None})
+    try:
+        renewed = yield from wait_until_ready(expired, context, Schedule())
+    except MiniToolAIError:
+        raise error from None
+    if renewed.url == image.url:
+        raise error
+    return (yield from download(GeneratedImage.from_job(renewed), context))
 
 
 def download(image: GeneratedImage, context: JobContext) -> Workflow[GeneratedImage]:
@@ -67,7 +90,7 @@ def download(image: GeneratedImage, context: JobContext) -> Workflow[GeneratedIm
 
 
 def image_metadata(data: bytes) -> dict[str, Any]:
-    """Read what the bytes of an image tell of it.
+    """Read the metadata of an image from its bytes.
 
     Raises:
         ImageDownloadError: If they are no image.

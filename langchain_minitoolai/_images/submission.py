@@ -247,7 +247,7 @@ def _send(arguments: Mapping[str, Any], context: JobContext) -> Workflow[ImageJo
 
 
 def was_rejected(response: Response) -> bool:
-    """Tell whether a response proves that the service did not take the request."""
+    """Return whether a response proves that the service did not take the request."""
     return response.status == 429 or (
         response.status == 503 and retry_after(response.headers) is not None
     )

@@ -310,6 +310,36 @@ def test_an_image_that_cannot_be_downloaded_still_comes_with_its_address(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("host", ["a..b", f"{'x' * 64}.example.com"])
+@pytest.mark.parametrize("mode", MODES)
+def test_an_address_that_names_no_valid_host_costs_the_file_alone(
+    tmp_path: Path, mode: str, host: str
+) -> None:
+    address = f"https://{host}/x.png"
+    taken = body("200 OK", {"status": "success", "jobid": 7, "signature": "abc"})
+    ready = body("200 OK", {"status": "success", "image_url": address, "message": "success"})
+    with FaultServer([taken, ready]) as server:
+        options: dict[str, Any] = {"base_url": f"{server.url}/api", "api_key": "test"}
+        tool = MiniToolAIImageTool(save_to=tmp_path, handle_tool_error=False, **options)
+        message = drawn(tool, CALL, mode)
+        assert message.artifact["warning"]
+        assert address in message.content
+        assert drawn(tool, CALL, mode).artifact == message.artifact
+        with pytest.raises(errors.ImageDownloadError):
+            tool.download(GeneratedImage.model_validate(message.artifact))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_download_fetches_an_image_that_was_not_saved(quick: sandbox.Service, mode: str) -> None:
+    tool = tool_for(quick)
+    image = GeneratedImage.model_validate(drawn(tool, CALL).artifact)
+    with pytest.raises(errors.ImageDownloadError, match="neither in memory nor saved"):
+        image.read()
+    _ = tool.download(image) if mode == "sync" else asyncio.run(tool.adownload(image))
+    with Image.open(io.BytesIO(image.read())) as opened:
+        assert opened.size == (image.width, image.height) == (1024, 1024)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_download_that_fails_for_a_moment_is_tried_again(
     quick: sandbox.Service, tmp_path: Path, mode: str
@@ -404,7 +434,7 @@ def test_a_timeout_names_the_job_to_resume() -> None:
         with pytest.raises(errors.ImageJobTimeoutError) as caught:
             tool.invoke("a fox")
         tool.total_timeout = 20.0
-        assert tool.resume(caught.value.job_id or "").url
+        assert tool.resume(caught.value.job_id).url
         assert len(service.charges) == 1
 
 

@@ -98,6 +98,11 @@ def test_a_damaged_png_is_refused() -> None:
         read_image_info(bytes(data))
 
 
+def test_a_jpeg_may_have_fill_bytes_before_a_marker() -> None:
+    data = IMAGES["jpeg"][0]
+    assert read_image_info(data[:2] + b"\xff\xff" + data[2:]).width == 67
+
+
 def test_a_png_without_image_data_is_refused() -> None:
     with pytest.raises(ImageDownloadError, match="damaged"):
         read_image_info(PNG + chunk(b"IEND", b""))

@@ -42,8 +42,8 @@ class Tool(MiniToolAIImageTool):
         return self._driver
 
     def _async_client(self) -> Any:
-        async def run(flow: Any) -> Any:
-            return await asyncio.to_thread(self._driver.run, flow)
+        async def run(workflow: Any) -> Any:
+            return await asyncio.to_thread(self._driver.run, workflow)
 
         return SimpleNamespace(run=run, clock=self._driver.clock)
 
@@ -193,8 +193,9 @@ def test_a_program_orders_waits_and_resumes(*, is_async: bool) -> None:
     assert first.url == second.url == URL
     assert tool.submit("a fox", call_id="mine").id == "77"
     assert len(sent(tool)) == 1
-    with pytest.raises(errors.InvalidInputError, match="a job that the job store knows"):
-        tool.resume("78")
+    for unknown in ("78", None):
+        with pytest.raises(errors.InvalidInputError, match="a job that the job store knows"):
+            tool.resume(unknown)
     with pytest.raises(errors.ImageRequestError, match="steps is 9"):
         tool.submit("x", steps=9)
 
@@ -296,6 +297,11 @@ def test_the_total_timeout_has_a_second_name() -> None:
     assert tool_on(deadline=9).total_timeout == tool_on(total_timeout=9).total_timeout == 9.0
 
 
+def test_options_that_are_no_mapping_are_refused() -> None:
+    with pytest.raises(ValidationError):
+        MiniToolAIImageTool.model_validate(["a-key"])
+
+
 def test_the_directory_is_resolved_when_the_tool_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,6 +323,13 @@ def test_an_assigned_option_counts(drawn: Any) -> None:
     assert shown["width"]["default"] == 512
 
 
+def test_assigned_allowed_models_narrow_the_default_as_in_the_constructor() -> None:
+    tool = tool_on()
+    tool.allowed_models = ("amigo",)
+    assert tool.model == "amigo"
+    assert tool.args["model"]["const"] == "amigo"
+
+
 def test_an_option_in_an_updated_copy_counts(drawn: Any) -> None:
     tool = tool_on()
     twin = tool.model_copy(update={"width": 512, "total_timeout": 3})
@@ -334,10 +347,10 @@ def test_an_assigned_option_out_of_range_is_refused_and_changes_nothing(
     option: str, value: Any
 ) -> None:
     tool = tool_on()
-    before = dict(tool.__dict__)
+    before, was_set = dict(tool.__dict__), set(tool.model_fields_set)
     with pytest.raises(ValueError, match=option):
         setattr(tool, option, value)
-    assert tool.__dict__ == before
+    assert (tool.__dict__, tool.model_fields_set) == (before, was_set)
     with pytest.raises(ValueError, match=option):
         tool.model_copy(update={option: value})
 

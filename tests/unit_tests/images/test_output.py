@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from langchain_minitoolai import errors
-from langchain_minitoolai._http.effects import Invoke, Workflow
+from langchain_minitoolai._http.effects import Invoke, Response, Workflow
 from langchain_minitoolai._images import output
 from langchain_minitoolai._images.output import (
     ImageToolError,
@@ -21,7 +21,7 @@ from langchain_minitoolai._images.output import (
     tool_content,
 )
 from langchain_minitoolai.types import GeneratedImage
-from tests.unit_tests.fake_driver import FakeDriver, FakeJob
+from tests.unit_tests.fake_driver import FakeDriver, FakeJob, response
 from tests.unit_tests.test_types import JOB, URL, image_of, png
 
 
@@ -49,9 +49,13 @@ class FakeHost:
 
 
 def run(
-    host: FakeHost, *, seconds: float = 60.0, is_async: bool = False, **options: Any
+    host: FakeHost,
+    *polls: Response,
+    seconds: float = 60.0,
+    is_async: bool = False,
+    **options: Any,
 ) -> tuple[GeneratedImage, FakeJob, FakeDriver]:
-    driver = FakeDriver(is_async=is_async)
+    driver = FakeDriver(polls, is_async=is_async)
     fake = FakeJob(driver, download=host.download, total_timeout=seconds, **options)
     return driver.run(download_and_save(JOB, fake.context)), fake, driver
 
@@ -114,6 +118,38 @@ def test_a_download_that_fails_for_a_moment_is_tried_three_times() -> None:
     assert driver.sleeps == [0.5, 1.0]
     image, _, _ = run(FakeHost(failure, failure, failure), keep_bytes=True)
     assert image.warning == "HTTP 503"
+
+
+OTHER_URL = "https://cdn.example.com/b.png"
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+def test_an_address_that_expired_is_asked_for_anew_from_its_job(status: int) -> None:
+    host = FakeHost(errors.ImageDownloadError("gone", status_code=status), png())
+    image, _, driver = run(host, response({"image_url": OTHER_URL}), keep_bytes=True)
+    assert [url for url, _ in host.requests] == [URL, OTHER_URL]
+    assert (image.url, image.warning, image.read()) == (OTHER_URL, None, png())
+    assert len(driver.requests) == 1
+
+
+def test_an_address_that_expired_is_asked_for_once() -> None:
+    gone = errors.ImageDownloadError("HTTP 410", status_code=410)
+    image, _, driver = run(
+        FakeHost(gone, gone), response({"image_url": OTHER_URL}), keep_bytes=True
+    )
+    assert image.warning == "HTTP 410"
+    assert len(driver.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "poll", [response({"image_url": URL}), response({"status": "expired"}), response({}, 404)]
+)
+def test_where_the_job_names_no_other_address_the_first_one_is_returned(poll: Response) -> None:
+    gone = errors.ImageDownloadError("HTTP 404", status_code=404)
+    host = FakeHost(gone)
+    image, _, _ = run(host, poll, keep_bytes=True)
+    assert (image.url, image.warning) == (URL, "HTTP 404")
+    assert len(host.requests) == 1
 
 
 UNICODE_ERROR = UnicodeError("label empty or too long")
