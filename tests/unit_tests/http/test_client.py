@@ -993,3 +993,426 @@ def test_an_interrupt_leaves_the_client_and_closes_the_response() -> None:
     with pytest.raises(KeyboardInterrupt):
         SyncDriver(exchange).run(once(chat_request("collected")))
     assert exchange.closed == 1
+
+
+# --- The async client alone -----------------------------------------------------------
+
+
+def cancelled_after(
+    driver: AsyncDriver, request: Request, seconds: float, *, times: int = 1
+) -> None:
+    """Cancel a request, some seconds after its start."""
+
+    async def doing() -> None:
+        task = asyncio.ensure_future(driver.client.execute(once(request)))
+        await asyncio.sleep(seconds)
+        assert driver.pool.in_flight == 1
+        for _ in range(times):
+            task.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    driver.do(doing())
+    assert driver.pool.in_flight == 0
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_request_cancelled_before_its_headers_leaves_nothing_behind(
+    drivers: Callable[..., AsyncDriver], mode: str, times: int
+) -> None:
+    exchange = Exchange(WHOLE, before=[50.0])
+    driver = drivers(exchange)
+    cancelled_after(driver, chat_request(mode), 1.0, times=times)
+    assert driver.clock() < 1002.0
+    assert not exchange.answered
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+@pytest.mark.parametrize("mode", ["bounded", "collected"])
+def test_a_request_cancelled_while_it_is_read_closes_its_connection(
+    drivers: Callable[..., AsyncDriver], mode: str, times: int
+) -> None:
+    connection = FakeNetworkStream()
+    exchange = Exchange([delta("a"), 50.0], connection=connection)
+    cancelled_after(drivers(exchange), chat_request(mode), 1.0, times=times)
+    assert (exchange.closed, connection.closed) == (1, 1)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("end", [50.0, httpx.ConnectError("the handshake broke")])
+def test_a_connection_made_for_a_request_that_came_to_nothing_is_closed(
+    drivers: Callable[..., AsyncDriver], end: Any, times: int
+) -> None:
+    connection = FakeNetworkStream()
+    driver = drivers(Exchange(WHOLE, before=[*connected(connection), end]))
+    if isinstance(end, Exception):
+        with pytest.raises(errors.APIConnectionError, match="the handshake broke"):
+            driver.run(once(chat_request()))
+    else:
+        cancelled_after(driver, chat_request(), 1.0, times=times)
+    assert connection.closed == 1
+
+
+def test_a_request_that_its_caller_times_out_leaves_nothing_behind(
+    drivers: Callable[..., AsyncDriver],
+) -> None:
+    exchange = Exchange([delta("a"), 50.0])
+    driver = drivers(exchange)
+    with pytest.raises(TimeoutError):
+        driver.do(asyncio.wait_for(driver.client.execute(once(chat_request("collected"))), 2.0))
+    assert exchange.closed == 1
+    assert driver.clock() == pytest.approx(1002.0)
+
+
+def test_a_sleep_can_be_cancelled(drivers: Callable[..., AsyncDriver]) -> None:
+    driver = drivers(Exchange())
+    with pytest.raises(TimeoutError):
+        driver.do(asyncio.wait_for(driver.client.execute(once(Sleep(60.0))), 1.0))
+    assert driver.clock() == pytest.approx(1001.0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("before", [[], [b""], [b"", httpx.ReadError("reset")]])
+def test_a_request_cancelled_at_any_turn_leaves_nothing_behind_and_no_complaint(
+    drivers: Callable[..., AsyncDriver], mode: str, before: list[Any]
+) -> None:
+    exchanges = [Exchange(WHOLE, before=before) for _ in range(16)]
+    driver = drivers(*exchanges)
+
+    async def asking() -> None:
+        response = await driver.client.execute(once(chat_request(mode)))
+        if mode == "open":
+            assert await read_all(response.stream) == "Alaska"
+
+    async def doing(turns: int) -> None:
+        task = asyncio.ensure_future(asking())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError, errors.APIConnectionError):
+            await task
+        assert driver.pool.in_flight == 0
+
+    for turns in range(len(exchanges)):
+        driver.do(doing(turns))
+    assert all(exchange.closed == exchange.answered for exchange in exchanges)
+
+
+def test_a_download_cancelled_at_any_turn_leaves_nothing_behind(
+    drivers: Callable[..., AsyncDriver], address: list[Any]
+) -> None:
+    exchanges = [Exchange([b"x", b"y"], connection=FakeNetworkStream()) for _ in range(16)]
+    driver = drivers(*exchanges)
+
+    async def doing(turns: int) -> None:
+        task = asyncio.ensure_future(driver.client.execute(once(download())))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    for turns in range(len(exchanges)):
+        driver.do(doing(turns))
+    assert all(exchange.closed == exchange.answered for exchange in exchanges)
+
+
+def test_closing_that_fails_still_closes_the_connection_and_counts_the_call_off(
+    drivers: Callable[..., AsyncDriver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: FakeBody) -> None:
+        raise httpx.CloseError("gone")
+
+    connection = FakeNetworkStream()
+    driver = drivers(Exchange([delta("a"), 50.0], connection=connection))
+    monkeypatch.setattr(FakeBody, "aclose", fail)
+    batches = driver.batches(driver.run(once(chat_request("open"))))
+    next(batches)
+    with pytest.raises(httpx.CloseError):
+        batches.close()  # type: ignore[attr-defined]
+    assert (driver.pool.in_flight, connection.closed) == (0, 1)
+
+
+def test_a_cancellation_while_closing_still_closes_the_connection(
+    drivers: Callable[..., AsyncDriver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def linger(_: FakeBody) -> None:
+        await asyncio.sleep(30.0)
+
+    connection = FakeNetworkStream()
+    driver = drivers(Exchange([delta("a"), 50.0], connection=connection))
+    monkeypatch.setattr(FakeBody, "aclose", linger)
+
+    async def doing() -> None:
+        response = await driver.client.execute(once(chat_request("open")))
+        task = asyncio.ensure_future(read_all(response.stream))
+        for _ in range(2):
+            await asyncio.sleep(1.0)
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    driver.do(doing())
+    assert (driver.pool.in_flight, connection.closed) == (0, 1)
+    assert driver.clock() == pytest.approx(1002.0)
+
+
+# --- Open async streams ---------------------------------------------------------------
+
+
+def opened(
+    drivers: Callable[..., AsyncDriver], exchange: Exchange, **changes: Any
+) -> tuple[AsyncDriver, Any]:
+    driver = drivers(exchange)
+    return driver, driver.run(once(chat_request("open", **changes))).stream
+
+
+def test_a_stream_is_read_no_further_than_its_consumer_asks(
+    drivers: Callable[..., AsyncDriver],
+) -> None:
+    exchange = Exchange(itertools.repeat(delta("x")))
+    driver, stream = opened(drivers, exchange)
+
+    async def doing() -> None:
+        batches = aiter(stream)
+        for count in (1, 2):
+            assert await anext(batches) == ["x"]
+            await asyncio.sleep(3600.0)
+            assert exchange.read == count
+        await batches.aclose()
+
+    driver.do(doing())
+    assert exchange.closed == 1
+
+
+def test_a_consumer_may_change_tasks_between_items(drivers: Callable[..., AsyncDriver]) -> None:
+    driver, stream = opened(drivers, Exchange([delta("a"), 5.0, delta("b"), 100.0]), timeout=9.0)
+
+    async def doing() -> None:
+        batches = aiter(stream)
+        assert await asyncio.ensure_future(anext(batches)) == ["a"]
+        assert await asyncio.ensure_future(anext(batches)) == ["b"]
+        with pytest.raises(errors.APITimeoutError):
+            await asyncio.ensure_future(anext(batches))
+        current = asyncio.current_task()
+        assert current is not None
+        assert current.cancelling() == 0
+
+    driver.do(doing())
+    assert driver.clock() == pytest.approx(1014.0)
+
+
+def test_a_consumer_cancelled_while_it_waits_closes_the_stream(
+    drivers: Callable[..., AsyncDriver],
+) -> None:
+    connection = FakeNetworkStream()
+    exchange = Exchange([delta("a"), 50.0], connection=connection)
+    driver, stream = opened(drivers, exchange)
+    with pytest.raises(TimeoutError):
+        driver.do(asyncio.wait_for(read_all(stream), 1.0))
+    assert (exchange.closed, connection.closed) == (1, 1)
+
+
+def test_a_loop_that_cancels_everything_at_its_end_closes_the_stream(
+    drivers: Callable[..., AsyncDriver],
+) -> None:
+    exchange = Exchange([delta("a"), 50.0])
+    driver, stream = opened(drivers, exchange)
+
+    async def doing() -> None:
+        reader = asyncio.ensure_future(read_all(stream))
+        await asyncio.sleep(1.0)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        assert others == {reader}  # the stream is read in its consumer's own task
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+
+    driver.do(doing())
+    assert exchange.closed == 1
+
+
+def test_a_consumer_that_forgets_to_close_closes_the_stream_too(
+    drivers: Callable[..., AsyncDriver],
+) -> None:
+    connection = FakeNetworkStream()
+    exchange = Exchange(itertools.cycle([delta("a"), 1.0]), connection=connection)
+    driver, stream = opened(drivers, exchange)
+
+    async def doing() -> None:
+        async for _ in stream:
+            break
+
+    driver.do(doing())
+    gc.collect()
+    driver.do(asyncio.sleep(1.0))
+    assert (exchange.closed, connection.closed) == (1, 1)
+
+
+def test_many_streams_are_read_at_once(drivers: Callable[..., AsyncDriver]) -> None:
+    driver = drivers(Exchange([1.0, *WHOLE]))
+
+    async def one() -> str:
+        workflow = send_with_retries(chat_request("open"), RetryPolicy(), driver.clock)
+        return await read_all((await driver.client.execute(workflow)).stream)
+
+    async def doing(parts: list[Coroutine[Any, Any, str]]) -> list[str]:
+        return await asyncio.gather(*parts)
+
+    assert driver.do(doing([one() for _ in range(30)])) == ["Alaska"] * 30
+    assert driver.clock() == pytest.approx(1001.0)
+
+
+# --- The timer of an async exchange ---------------------------------------------------
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def loop(clock: Clock) -> Iterator[FakeLoop]:
+    made = FakeLoop(clock)
+    yield made
+    made.close()
+
+
+def exchange_of(clock: Clock, idle: float = 9.0, total: float | None = None) -> AsyncExchange:
+    return AsyncExchange(PooledClient(None), Deadline(clock, idle, total), ExchangeTrace())
+
+
+def waiting(loop: FakeLoop, exchange: AsyncExchange, step: Callable[[], Any]) -> Any:
+    """Wait for a step, and see to it that its task is not left cancelled."""
+
+    async def doing() -> Any:
+        try:
+            return await exchange.wait(step)
+        finally:
+            current = asyncio.current_task()
+            assert current is not None
+            assert current.cancelling() == 0
+
+    return loop.run_until_complete(doing())
+
+
+def test_a_step_has_until_the_deadline(loop: FakeLoop, clock: Clock) -> None:
+    exchange = exchange_of(clock)
+    assert waiting(loop, exchange, lambda: asyncio.sleep(8.0, "done")) == "done"
+    with pytest.raises(TimeoutError):
+        waiting(loop, exchange, lambda: asyncio.sleep(8.0))
+    assert clock() == pytest.approx(1009.0)
+
+
+def test_a_step_is_not_begun_after_the_deadline(loop: FakeLoop, clock: Clock) -> None:
+    begun: list[bool] = []
+    with pytest.raises(TimeoutError):
+        waiting(loop, exchange_of(clock, total=999.0), lambda: begun.append(True))
+    assert begun == []
+
+
+def test_progress_moves_the_deadline_of_a_timer_that_runs(loop: FakeLoop, clock: Clock) -> None:
+    exchange = exchange_of(clock)
+    waiting(loop, exchange, lambda: asyncio.sleep(8.0))
+    exchange.deadline.reset_idle()
+    waiting(loop, exchange, lambda: asyncio.sleep(8.0))
+    assert len(loop.timers) == 2 + 2  # the first and, when it fired, its successor; the sleeps
+    exchange.deadline.reset_idle()
+    with pytest.raises(TimeoutError):
+        waiting(loop, exchange, lambda: asyncio.sleep(100.0))
+    assert clock() == pytest.approx(1025.0)
+
+
+def test_a_timer_is_set_anew_where_the_deadline_is_capped(loop: FakeLoop, clock: Clock) -> None:
+    exchange = exchange_of(clock)
+    waiting(loop, exchange, lambda: asyncio.sleep(1.0))
+    exchange.deadline.cap(0.05)
+    with pytest.raises(TimeoutError):
+        waiting(loop, exchange, lambda: asyncio.sleep(100.0))
+    assert clock() == pytest.approx(1001.05)
+
+
+def test_a_timer_that_fires_while_the_consumer_is_busy_cancels_nothing(
+    loop: FakeLoop, clock: Clock
+) -> None:
+    exchange = exchange_of(clock)
+
+    async def doing() -> str:
+        await exchange.wait(lambda: asyncio.sleep(1.0))
+        await asyncio.sleep(3600.0)
+        exchange.deadline.reset_idle()
+        return await exchange.wait(lambda: asyncio.sleep(1.0, "done"))
+
+    assert loop.run_until_complete(doing()) == "done"
+
+
+def test_a_cancellation_from_outside_stays_one(loop: FakeLoop, clock: Clock) -> None:
+    exchange = exchange_of(clock)
+
+    async def doing() -> None:
+        task = asyncio.ensure_future(exchange.wait(lambda: asyncio.sleep(100.0)))
+        await asyncio.sleep(1.0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+
+    loop.run_until_complete(doing())
+    assert clock() == pytest.approx(1001.0)
+
+
+def test_a_cancellation_from_outside_at_the_deadline_stays_one(
+    loop: FakeLoop, clock: Clock
+) -> None:
+    exchange = exchange_of(clock)
+
+    async def doing() -> None:
+        task = asyncio.ensure_future(exchange.wait(lambda: asyncio.sleep(100.0)))
+        asyncio.get_running_loop().call_at(clock() + 9.0, task.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    loop.run_until_complete(doing())
+    assert clock() == pytest.approx(1009.0)
+
+
+def test_a_step_that_swallows_the_cancellation_is_a_timeout_all_the_same(
+    loop: FakeLoop, clock: Clock
+) -> None:
+    async def stubborn() -> str:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(100.0)
+        return "as if nothing had happened"
+
+    with pytest.raises(TimeoutError):
+        waiting(loop, exchange_of(clock), stubborn)
+
+
+def test_a_step_that_makes_another_error_of_the_cancellation_raises_that(
+    loop: FakeLoop, clock: Clock
+) -> None:
+    async def converting() -> None:
+        try:
+            await asyncio.sleep(100.0)
+        except asyncio.CancelledError:
+            raise httpx.ReadError("cancelled") from None
+
+    with pytest.raises(httpx.ReadError):
+        waiting(loop, exchange_of(clock), converting)
+
+
+def test_an_exchange_is_closed_once(loop: FakeLoop, clock: Clock) -> None:
+    driver = AsyncDriver(exchange := Exchange(WHOLE, connection=FakeNetworkStream()))
+
+    async def doing() -> None:
+        stream = (await driver.client.execute(once(chat_request("open")))).stream
+        for _ in range(2):
+            await stream._exchange.aclose()
+
+    driver.do(doing())
+    driver.close()
+    assert exchange.closed == 1
+    assert exchange.connection is not None
+    assert exchange.connection.closed == 1
