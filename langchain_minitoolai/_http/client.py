@@ -95,7 +95,9 @@ class BaseClient:
         self.netloc = _netloc(httpx.URL(base_url))
         self._base_url = base_url
         self._auth = BearerAuth(api_key)
-        self._headers = _API_HEADERS | dict(headers or {})
+        merged = httpx.Headers(_API_HEADERS)
+        merged.update(headers)  # the user's replace ours, in any case
+        self._headers = dict(merged)
 
     def build_request(self, client: Any, request: Request, extensions: Mapping[str, Any]) -> Any:
         """Build the request with the client that sends it; the key is not in it yet.
@@ -168,13 +170,14 @@ def _find_unserializable(value: Any, place: str) -> Iterator[tuple[str, str]]:
 def _pinned(client: Any, url: httpx.URL, ip: str, extensions: Mapping[str, Any]) -> Any:
     """Build a bare request that connects to a checked address and asks for the host's name.
 
-    The client's own headers, which may hold secrets, are not for a foreign host.
+    The client's own headers and parameters, which may hold secrets, are not for a foreign host.
     """
     pinned = client.build_request(
         "GET",
         str(url.copy_with(host=ip)),
         extensions={**extensions, "sni_hostname": url.raw_host.decode("ascii")},
     )
+    pinned.url = pinned.url.copy_with(query=url.query or None)
     pinned.headers.clear()
     pinned.headers.update({"Host": url.netloc.decode("ascii"), **_DOWNLOAD_HEADERS})
     return pinned
@@ -311,7 +314,9 @@ class _Blocks:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            for block in self._response.iter_raw():
+            response = self._response
+            # A mock's response may be read already; its stream can be read again.
+            for block in response.stream if response.is_stream_consumed else response.iter_raw():
                 yield block
                 self._deadline.remaining()
         except Exception as caught:  # noqa: BLE001 - whatever a transport raises
@@ -409,7 +414,8 @@ class AsyncClient(BaseClient):
             pooled = await self.pool.async_client(new_connection=True)
             exchange = AsyncExchange(pooled, deadline, trace)
             port = url.port or _default_port(url)
-            found = await exchange.wait(lambda: asyncio.to_thread(resolve, url.host, port))
+            async with asyncio.timeout(deadline.remaining()):
+                found = await asyncio.to_thread(resolve, url.host, port)
             extensions = {"trace": trace.arecord, **deadline.async_extensions()}
             prepared = _pinned(pooled.client, url, download.pick_ip(found), extensions)
             options = {"auth": None, "stream": True, "follow_redirects": False}
@@ -468,7 +474,10 @@ class AsyncExchange:
                 # httpcore forgets a connection that is cancelled before its first request.
                 await self._trace.connection.aclose()
             raise
-        self._blocks = aiter(self.response.aiter_raw())
+        response = self.response
+        # A mock's response may be read already; its stream can be read again.
+        blocks = response.stream if response.is_stream_consumed else response.aiter_raw()
+        self._blocks = aiter(blocks)
 
     async def wait(self, step: Callable[[], Awaitable[T]]) -> T:
         """Await one step of the exchange until its deadline.

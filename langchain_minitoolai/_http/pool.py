@@ -8,8 +8,7 @@ import os
 import ssl
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.util import find_spec
@@ -209,15 +208,6 @@ class PooledClient:
         """Take the client."""
         self.client = client
         self.in_flight = 0
-
-    @contextmanager
-    def call(self) -> Iterator[Any]:
-        """Count a call in, and out again."""
-        self.in_flight += 1
-        try:
-            yield self.client
-        finally:
-            self.in_flight -= 1
 
 
 class LoopPool:

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+from langchain_minitoolai._http.async_client import AsyncClient
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from langchain_minitoolai import ChatMiniToolAI, _config, contract
@@ -15,7 +16,6 @@ from langchain_minitoolai._config import (
     is_loopback,
     unknown_names,
 )
-from langchain_minitoolai._http.async_client import AsyncClient
 from langchain_minitoolai._http.client import Client
 from langchain_minitoolai.errors import MissingAPIKeyError
 

@@ -1,19 +1,37 @@
-"""What is done with each block of a body."""
+"""Response bodies: decoded in bounded steps, parsed and timed, or read up to a bound."""
 
 import gzip
 import zlib
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_minitoolai import errors
-from langchain_minitoolai._chat.stream import ChatStreamParser
-from langchain_minitoolai._http.body import ENDING, AnswerIntake, BodyIntake, Decoder
-from langchain_minitoolai._http.deadline import Budget
-from langchain_minitoolai._http.error_mapping import MAX_DOCUMENT, MAX_PAGE
-from tests.unit_tests.shells import COMMENT, DONE, STOP, USAGE, WHOLE, Clock, delta, text_of
+from langchain_minitoolai._http.body import (
+    DRAIN_SECONDS,
+    USAGE_GRACE,
+    BoundedBody,
+    ContentDecoder,
+    StreamReader,
+)
+from langchain_minitoolai._http.deadline import Deadline
+from langchain_minitoolai._http.effects import MAX_JSON_BODY
+from langchain_minitoolai._http.error_mapping import MAX_ERROR_BODY
+from tests.unit_tests.fake_clients import (
+    COMMENT,
+    DONE,
+    STOP,
+    USAGE,
+    WHOLE,
+    Clock,
+    DeltaReader,
+    delta,
+    event,
+    text_of,
+)
 
 STEP = 64 * 1024
 GZIP = {"content-encoding": "gzip"}
@@ -27,9 +45,9 @@ def bomb(head: bytes, size: int) -> bytes:
 
 def unpacked(packed: bytes, size: int, encoding: str = "gzip") -> bytes:
     """Unpack a body that comes in blocks of this size."""
-    decode = Decoder({"content-encoding": encoding})
+    decoder = ContentDecoder({"content-encoding": encoding})
     cut = [packed[at : at + size] for at in range(0, len(packed), size)]
-    return b"".join(part for block in cut for part in decode(block))
+    return b"".join(part for block in cut for part in decoder.decode(block))
 
 
 # --- Decoding -------------------------------------------------------------------------
@@ -37,7 +55,7 @@ def unpacked(packed: bytes, size: int, encoding: str = "gzip") -> bytes:
 
 @pytest.mark.parametrize("encoding", ["", "identity", " Identity "])
 def test_what_is_not_compressed_is_passed_on(encoding: str) -> None:
-    assert list(Decoder({"content-encoding": encoding})(b"abc")) == [b"abc"]
+    assert list(ContentDecoder({"content-encoding": encoding}).decode(b"abc")) == [b"abc"]
 
 
 @pytest.mark.parametrize(
@@ -56,12 +74,12 @@ def test_what_is_compressed_is_unpacked_however_it_is_cut(encoding: str, packed:
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "what\nis this"])
 def test_another_encoding_is_refused(encoding: str) -> None:
     with pytest.raises(errors.InvalidResponseError, match="nobody asked for") as raised:
-        Decoder({"content-encoding": encoding})
+        ContentDecoder({"content-encoding": encoding})
     assert str(raised.value).isprintable()
 
 
 def test_a_bomb_is_unpacked_in_small_steps_and_only_as_far_as_asked() -> None:
-    steps = iter(Decoder(GZIP)(bomb(b"", 50 * 10**6)))
+    steps = iter(ContentDecoder(GZIP).decode(bomb(b"", 50 * 10**6)))
     assert all(len(next(steps)) <= STEP for _ in range(100))
 
 
@@ -95,7 +113,7 @@ def test_a_member_that_is_none_is_garbled() -> None:
 
 def test_members_are_unpacked_in_small_steps_and_only_as_far_as_asked() -> None:
     packed = gzip.compress(b"", mtime=0) * 1000 + bomb(b"", 10**7) * 2
-    steps = iter(Decoder(GZIP)(packed))
+    steps = iter(ContentDecoder(GZIP).decode(packed))
     sizes = [len(next(steps)) for _ in range(1300)]
     assert max(sizes) <= STEP
     assert sum(sizes) > 10**7
@@ -110,37 +128,40 @@ def test_any_members_cut_anywhere_give_what_was_packed(texts: list[bytes], size:
     assert unpacked(packed, size) == b"".join(texts)
 
 
-# --- Answers --------------------------------------------------------------------------
+# --- Streams --------------------------------------------------------------------------
 
 
-def intake(
+Reader: TypeAlias = StreamReader[str, DeltaReader]
+
+
+def reading(
     clock: Clock, idle: float = 9.0, headers: Mapping[str, str] | None = None
-) -> tuple[AnswerIntake, Budget]:
-    budget = Budget(clock, idle, None)
-    return AnswerIntake(headers or {}, budget), budget
+) -> tuple[Reader, Deadline]:
+    deadline = Deadline(clock, idle, None)
+    return StreamReader(headers or {}, DeltaReader(), deadline), deadline
 
 
 def test_pieces_are_given_as_blocks_complete_them() -> None:
-    taking, _ = intake(Clock())
+    reader, _ = reading(Clock())
     first = delta("Ala")
-    assert taking.feed(first[:9]) == []
-    assert taking.feed(first[9:] + delta("s") + delta("ka")) == ["Ala", "s", "ka"]
-    assert taking.feed(STOP + DONE) == []
-    assert taking.end(None) == []
+    assert reader.feed(first[:9]) == []
+    assert reader.feed(first[9:] + delta("s") + delta("ka")) == ["Ala", "s", "ka"]
+    assert reader.feed(STOP + DONE) == []
+    assert reader.end(None) == []
 
 
 def test_an_event_is_progress_and_nothing_else_is() -> None:
     clock = Clock()
-    taking, budget = intake(clock)
+    reader, deadline = reading(clock)
     clock.sleep(5.0)
-    taking.feed(COMMENT)
-    taking.feed(b"data: {")
-    assert budget.left() == 4.0
-    taking.feed(b"}\n\n")
-    assert budget.left() == 9.0
+    reader.feed(COMMENT)
+    reader.feed(b"data: {")
+    assert deadline.remaining() == 4.0
+    reader.feed(b"}\n\n")
+    assert deadline.remaining() == 9.0
     clock.sleep(9.0)
     with pytest.raises(errors.APITimeoutError, match="no progress for 9 s"):
-        taking.feed(COMMENT)
+        reader.feed(COMMENT)
 
 
 def test_a_compressed_flood_of_comments_is_stopped_by_the_time() -> None:
@@ -149,124 +170,188 @@ def test_a_compressed_flood_of_comments_is_stopped_by_the_time() -> None:
             self.now += 0.01
             return self.now
 
-    taking, _ = intake(Passing(), 1.0, GZIP)
+    reader, _ = reading(Passing(), 1.0, GZIP)
     flood = gzip.compress(COMMENT * 1_000_000, 1)
     with pytest.raises(errors.APITimeoutError):
-        taking.feed(flood)
+        reader.feed(flood)
 
 
 def test_after_the_finish_reason_little_time_is_left_and_running_out_of_it_is_no_error() -> None:
     clock = Clock()
-    taking, budget = intake(clock)
-    taking.feed(delta("a") + STOP)
-    assert budget.left() == ENDING
+    reader, deadline = reading(clock)
+    reader.feed(delta("a") + STOP)
+    assert deadline.remaining() == USAGE_GRACE
     clock.sleep(3.0)
-    taking.feed(USAGE)
-    assert budget.left() == 2.0
+    reader.feed(USAGE)
+    assert deadline.remaining() == 2.0
     clock.sleep(3.0)
-    assert taking.feed(COMMENT) == []
-    assert taking.end(errors.APITimeoutError("late")) == []
+    assert reader.feed(COMMENT) == []
+    assert reader.end(errors.APITimeoutError("late")) == []
 
 
 def test_nothing_is_watched_after_the_end() -> None:
     clock = Clock()
-    taking, budget = intake(clock)
-    assert text_of(taking.feed(b"".join(WHOLE))) == "Alaska"
-    before = budget.left()
-    taking.feed(COMMENT)
-    assert budget.left() == before
+    reader, deadline = reading(clock)
+    assert text_of(reader.feed(b"".join(WHOLE))) == "Alaska"
+    assert deadline.remaining() == pytest.approx(DRAIN_SECONDS)
+    clock.sleep(1.0)
+    assert reader.feed(COMMENT) == []
+
+
+@pytest.mark.parametrize("headers", [{}, GZIP])
+def test_an_error_after_some_items_is_raised_when_they_were_consumed(
+    headers: dict[str, str],
+) -> None:
+    block = delta("Ala") + event({"error": "broken"})
+    reader, _ = reading(Clock(), headers=headers)
+    assert reader.feed(gzip.compress(block) if headers else block) == ["Ala"]
+    with pytest.raises(errors.ServiceError, match="broken"):
+        reader.consumed()
+
+
+@pytest.mark.parametrize("junk", [b"no gzip", b"\x1f\x8b\xff"])
+def test_junk_after_compressed_items_is_raised_when_they_were_consumed(junk: bytes) -> None:
+    reader, _ = reading(Clock(), headers=GZIP)
+    member = gzip.compress(delta("Ala"), mtime=0)
+    assert reader.feed(member + b"\x1f\x8b\xff" + junk) == ["Ala"]
+    with pytest.raises(errors.MalformedStreamError, match="compressed"):
+        reader.consumed()
+
+
+def test_the_time_that_the_consumer_takes_does_not_count() -> None:
+    clock = Clock()
+    reader, deadline = reading(clock)
+    reader.feed(delta("a"))
+    clock.sleep(100.0)
+    reader.consumed()
+    assert deadline.remaining() == 9.0
+
+
+def test_the_cost_of_an_incomplete_stream_is_in_its_error() -> None:
+    for failure in (None, errors.APITimeoutError("late")):
+        reader, _ = reading(Clock())
+        reader.feed(delta("a") + USAGE)
+        with pytest.raises(errors.MiniToolAIError) as raised:
+            reader.end(failure)
+        assert raised.value.usage == {"total_tokens": 20}
 
 
 def test_what_ended_a_body_is_raised_unless_the_answer_is_whole() -> None:
     failure = errors.StreamInterruptedError("reset")
     for blocks, whole in (([delta("a")], False), ([delta("a"), STOP], True)):
-        taking, _ = intake(Clock())
+        reader, _ = reading(Clock())
         for block in blocks:
-            taking.feed(block)
+            reader.feed(block)
         if whole:
-            assert taking.end(failure) == []
+            assert reader.end(failure) == []
         else:
             with pytest.raises(errors.StreamInterruptedError, match="reset"):
-                taking.end(failure)
+                reader.end(failure)
 
 
 def test_a_body_that_ends_too_early_by_itself_is_an_error_too() -> None:
-    taking, _ = intake(Clock())
-    taking.feed(delta("a"))
+    reader, _ = reading(Clock())
+    reader.feed(delta("a"))
     with pytest.raises(errors.StreamInterruptedError):
-        taking.end(None)
+        reader.end(None)
 
 
 def test_a_bomb_of_one_line_is_refused_at_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    feed = ChatStreamParser.feed
+    feed = DeltaReader.feed
 
-    def noted(reader: ChatStreamParser, block: bytes) -> object:
+    def noted(reader: DeltaReader, block: bytes) -> object:
         sizes.append(len(block))
         return feed(reader, block)
 
-    monkeypatch.setattr(ChatStreamParser, "feed", noted)
-    taking, _ = intake(Clock(), headers=GZIP)
+    monkeypatch.setattr(DeltaReader, "feed", noted)
+    reader, _ = reading(Clock(), headers=GZIP)
     with pytest.raises(errors.InvalidResponseError, match="more than"):
-        taking.feed(bomb(b"data: ", 40 * 10**6))
+        reader.feed(bomb(b"data: ", 40 * 10**6))
     assert max(sizes) <= STEP
     assert sum(sizes) <= 5 * 1024 * 1024
 
 
 def test_compressed_junk_is_garbled() -> None:
-    taking, _ = intake(Clock(), headers=GZIP)
+    reader, _ = reading(Clock(), headers=GZIP)
     with pytest.raises(errors.MalformedStreamError, match="compressed"):
-        taking.feed(b"this is no gzip")
+        reader.feed(b"this is no gzip")
 
 
 # --- Bodies ---------------------------------------------------------------------------
 
 
 def test_a_body_is_given_in_one_piece() -> None:
-    taking = BodyIntake(200, {})
-    taking.feed(b"ab")
-    taking.feed(b"c")
-    assert not taking.full
-    assert taking.end(None) == b"abc"
+    body = BoundedBody(200, {})
+    body.feed(b"ab")
+    body.feed(b"c")
+    assert not body.truncated
+    assert body.end(None) == b"abc"
 
 
 def test_a_success_that_breaks_off_is_an_error_and_an_error_is_what_came() -> None:
     failure = errors.StreamInterruptedError("reset")
     for status in (200, 404):
-        taking = BodyIntake(status, {})
-        taking.feed(b"abc")
+        body = BoundedBody(status, {})
+        body.feed(b"abc")
         if status == 404:
-            assert taking.end(failure) == b"abc"
+            assert body.end(failure) == b"abc"
         else:
             with pytest.raises(errors.StreamInterruptedError):
-                taking.end(failure)
+                body.end(failure)
 
 
 def test_a_success_at_its_bound_is_taken_and_beyond_it_refused() -> None:
-    taking = BodyIntake(200, {})
-    taking.feed(b"x" * MAX_DOCUMENT)
-    assert len(taking.end(None)) == MAX_DOCUMENT
+    body = BoundedBody(200, {})
+    body.feed(b"x" * MAX_JSON_BODY)
+    assert len(body.end(None)) == MAX_JSON_BODY
     with pytest.raises(errors.InvalidResponseError, match="more than 8388608 bytes"):
-        taking.feed(b"x")
+        body.feed(b"x")
+
+
+def test_a_success_that_says_it_is_too_large_is_refused_unread() -> None:
+    for length in (str(MAX_JSON_BODY + 1), "9" * 5000):
+        with pytest.raises(errors.InvalidResponseError, match="more than 8388608 bytes"):
+            BoundedBody(200, {"content-length": length})
+    for length in (str(MAX_JSON_BODY), "-1", "junk", "\u0663"):
+        BoundedBody(200, {"content-length": length}).feed(b"x")
+    assert BoundedBody(404, {"content-length": str(10**9)}).end(None) == b""
+
+
+def test_a_body_has_a_bound_of_its_own_and_its_blocks_are_progress() -> None:
+    clock = Clock()
+    deadline = Deadline(clock, 9.0, None)
+    body = BoundedBody(200, {}, 4, deadline)
+    clock.sleep(8.0)
+    body.feed(b"abcd")
+    assert deadline.remaining() == 9.0
+    with pytest.raises(errors.InvalidResponseError, match="more than 4 bytes"):
+        body.feed(b"e")
+
+
+def test_a_body_without_a_deadline_has_the_time_of_its_response() -> None:
+    body = BoundedBody(200, {})
+    body.feed(b"a")
+    assert body.end(None) == b"a"
 
 
 @pytest.mark.parametrize("headers", [{}, GZIP])
 def test_an_error_s_body_is_cut_at_its_bound(headers: dict[str, str]) -> None:
-    taking = BodyIntake(500, headers)
-    taking.feed(bomb(b"", 10**7) if headers else b"x" * 10**6)
-    assert taking.full
-    assert len(taking.end(None)) == MAX_PAGE
+    body = BoundedBody(500, headers)
+    body.feed(bomb(b"", 10**7) if headers else b"x" * 10**6)
+    assert body.truncated
+    assert len(body.end(None)) == MAX_ERROR_BODY
 
 
 @pytest.mark.parametrize("encoding", ["br", "gzip"])
 def test_an_error_s_body_that_can_t_be_decoded_is_none(encoding: str) -> None:
-    taking = BodyIntake(503, {"content-encoding": encoding})
-    taking.feed(b"junk")
-    assert taking.full
-    assert taking.end(None) == b""
+    body = BoundedBody(503, {"content-encoding": encoding})
+    body.feed(b"junk")
+    assert body.truncated
+    assert body.end(None) == b""
 
 
 @pytest.mark.parametrize("encoding", ["br", "gzip"])
 def test_a_success_that_can_t_be_decoded_is_an_error(encoding: str) -> None:
     with pytest.raises(errors.InvalidResponseError):
-        BodyIntake(200, {"content-encoding": encoding}).feed(b"junk")
+        BoundedBody(200, {"content-encoding": encoding}).feed(b"junk")

@@ -1,10 +1,10 @@
-"""The time that an exchange has left."""
+"""Deadline of one exchange: idle and total time limits."""
 
 import pytest
 
-from langchain_minitoolai._http.deadline import CONNECT_TIMEOUT, Budget
+from langchain_minitoolai._http.deadline import CONNECT_TIMEOUT, Deadline
 from langchain_minitoolai.errors import APITimeoutError
-from tests.unit_tests.shells import Clock
+from tests.unit_tests.fake_clients import Clock
 
 
 @pytest.fixture
@@ -13,80 +13,66 @@ def clock() -> Clock:
 
 
 def test_time_runs_out_without_progress(clock: Clock) -> None:
-    budget = Budget(clock, 9.0, None)
+    deadline = Deadline(clock, 9.0, None)
     clock.sleep(8.0)
-    assert budget.left() == 1.0
-    budget.check()
+    assert deadline.remaining() == 1.0
+    deadline.check()
     clock.sleep(1.0)
     with pytest.raises(APITimeoutError, match="no progress for 9 s"):
-        budget.check()
+        deadline.check()
     with pytest.raises(TimeoutError):
-        budget.left()
-    clock.sleep(1.0)
+        deadline.remaining()
 
 
-def test_progress_gives_the_time_anew_but_never_beyond_the_deadline(clock: Clock) -> None:
-    budget = Budget(clock, 9.0, clock() + 12.0)
+def test_progress_resets_the_idle_time_but_never_moves_the_total(clock: Clock) -> None:
+    deadline = Deadline(clock, 9.0, clock() + 12.0)
     clock.sleep(8.0)
-    budget.progress()
-    assert budget.left() == 4.0
+    deadline.reset_idle()
+    assert deadline.remaining() == 4.0
     clock.sleep(4.0)
     with pytest.raises(APITimeoutError, match="total timeout"):
-        budget.check()
+        deadline.check()
 
 
-def test_a_deadline_that_has_passed_leaves_no_time(clock: Clock) -> None:
-    with pytest.raises(TimeoutError):
-        Budget(clock, 9.0, clock() - 1.0).left()
+def test_a_total_that_has_passed_leaves_no_time(clock: Clock) -> None:
+    deadline = Deadline(clock, 9.0, clock() - 1.0)
+    for limits in (deadline.remaining, deadline.sync_extensions, deadline.async_extensions):
+        with pytest.raises(TimeoutError):
+            limits()
 
 
-def test_what_is_shortened_never_gets_longer(clock: Clock) -> None:
-    budget = Budget(clock, 9.0, None)
-    budget.shorten(2.0)
-    assert budget.left() == 2.0
+def test_a_cap_never_gives_more_time(clock: Clock) -> None:
+    deadline = Deadline(clock, 9.0, None)
+    deadline.cap(2.0)
+    assert deadline.remaining() == 2.0
     clock.sleep(1.0)
-    budget.shorten(5.0)
-    assert budget.left() == 1.0
-    budget.progress()
-    assert budget.left() == 2.0
+    deadline.cap(5.0)
+    assert deadline.remaining() == 1.0
+    deadline.reset_idle()
+    assert deadline.remaining() == 2.0
+    assert deadline.timeout_message() == "the service made no progress for 2 s"
 
 
-def test_connecting_takes_ten_seconds_at_most(clock: Clock) -> None:
-    budget = Budget(clock, 60.0, None)
-    assert budget.to_connect() == CONNECT_TIMEOUT == 10.0
+@pytest.mark.parametrize(
+    ("idle", "connect"), [(60.0, CONNECT_TIMEOUT), (10.0, 9.95), (3.0, 2.95), (0.01, 0.001)]
+)
+def test_connecting_takes_ten_seconds_at_most_and_ends_before_the_exchange(
+    clock: Clock, idle: float, connect: float
+) -> None:
+    deadline = Deadline(clock, idle, None)
+    for extensions in (deadline.sync_extensions(), deadline.async_extensions()):
+        assert extensions["timeout"]["connect"] == pytest.approx(connect)
+
+
+def test_a_sync_request_has_numbers_and_a_function_that_counts_down(clock: Clock) -> None:
+    extensions = Deadline(clock, 9.0, None).sync_extensions()
+    assert extensions["timeout"] == pytest.approx(
+        {"connect": 8.95, "read": 9.0, "write": 9.0, "pool": 9.0}
+    )
     clock.sleep(4.0)
-    assert budget.to_connect() == 6.0
-    clock.sleep(7.0)
-    assert budget.to_connect() == pytest.approx(0.001)
+    assert extensions["remaining"]() == 5.0
 
 
-def test_connecting_takes_no_longer_than_the_time_that_is_left(clock: Clock) -> None:
-    budget = Budget(clock, 3.0, None)
-    assert budget.to_connect() == 3.0
-    clock.sleep(3.0)
-    with pytest.raises(TimeoutError):
-        budget.to_connect()
-
-
-def test_a_budget_knows_whether_its_connection_is_new_and_stands(clock: Clock) -> None:
-    budget = Budget(clock, 60.0, None)
-    assert (budget.fresh, budget.connecting) == (False, False)
-    budget.to_connect()
-    assert (budget.fresh, budget.connecting) == (True, True)
-    budget.connected()
-    assert (budget.fresh, budget.connecting) == (True, False)
-
-
-def test_the_network_is_given_the_budget_and_the_pool_a_number(clock: Clock) -> None:
-    budget = Budget(clock, 9.0, None)
-    timeout = budget.extensions()["timeout"]
-    assert timeout == {"connect": budget, "read": budget, "write": budget, "pool": 9.0}
-
-
-def test_a_network_that_knows_no_budgets_is_given_numbers(clock: Clock) -> None:
-    for idle, connect in ((60.0, CONNECT_TIMEOUT), (9.0, 9.0)):
-        budget = Budget(clock, idle, None)
-        assert not budget.foreign
-        timeout = budget.numbers()["timeout"]
-        assert timeout == {"connect": connect, "read": None, "write": None, "pool": None}
-        assert budget.foreign
+def test_an_async_request_has_a_limit_for_connecting_alone(clock: Clock) -> None:
+    extensions = Deadline(clock, 60.0, None).async_extensions()
+    assert extensions == {"timeout": {"connect": 10.0, "read": None, "write": None, "pool": None}}

@@ -1,31 +1,70 @@
-"""What goes over the wire, before it does."""
+"""Effects of the workflows: plain data."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
+from typing import Any
 
 import pytest
 
-from langchain_minitoolai._http.effects import Request, Response, Sleep
+from langchain_minitoolai._http.effects import (
+    Download,
+    Invoke,
+    Request,
+    Response,
+    ResponseStream,
+    Sleep,
+    StreamRequest,
+    StreamResponse,
+)
+from tests.unit_tests.fake_clients import DeltaReader
+
+DOWNLOAD = Download("https://a.test/?token=private", min, max_bytes=9, timeout=1.0, deadline=2.0)
 
 
-def test_a_call_asks_for_a_body_with_the_key_over_any_connection() -> None:
-    call = Request("/x/", {})
-    assert (call.timeout, call.deadline, call.response_mode) == (60.0, None, "body")
-    assert (call.send_auth, call.new_connection) == (True, False)
+def test_a_request_has_the_key_and_may_use_any_connection() -> None:
+    request = Request("/x/", {})
+    assert (request.timeout, request.deadline) == (60.0, None)
+    assert (request.send_auth, request.new_connection) == (True, False)
+
+
+def test_a_stream_request_is_a_request_whose_stream_is_collected() -> None:
+    request = StreamRequest("/x/", {}, reader=DeltaReader)
+    assert isinstance(request, Request)
+    assert request.collect
+    assert replace(request, new_connection=True).reader is DeltaReader
 
 
 def test_what_a_user_wrote_is_in_no_repr() -> None:
-    assert "private" not in repr(Request("/x/", {"messages": "private"}))
+    body = {"messages": "private"}
+    for request in (Request("/x/", body), StreamRequest("/x/", body, reader=DeltaReader)):
+        assert "private" not in repr(request)
 
 
-def test_what_was_said_stays_said() -> None:
-    for thing, name in (
+def test_the_choice_of_an_address_is_in_no_repr() -> None:
+    assert "pick_ip" not in repr(DOWNLOAD)
+
+
+@pytest.mark.parametrize(
+    ("effect", "name"),
+    [
         (Request("/x/", {}), "path"),
+        (DOWNLOAD, "url"),
         (Response(200, {}), "status"),
         (Sleep(1), "seconds"),
-    ):
-        with pytest.raises(FrozenInstanceError):
-            setattr(thing, name, None)
+        (Invoke(int, int), "run"),
+    ],
+)
+def test_effects_and_outcomes_never_change(effect: Any, name: str) -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(effect, name, None)
 
 
-def test_a_reply_is_empty_until_it_is_read() -> None:
-    assert (Response(200, {}).body, Response(200, {}).answer) == (b"", None)
+def test_a_response_is_empty_until_it_is_read() -> None:
+    assert (Response(200, {}).body, Response(200, {}).attempts) == (b"", 1)
+
+
+def test_a_stream_response_keeps_its_stream_when_attempts_are_counted() -> None:
+    stream: ResponseStream[str, DeltaReader] = ResponseStream(DeltaReader())
+    response = replace(StreamResponse(200, {}, stream=stream), attempts=3)
+    assert isinstance(response, Response)
+    assert (response.stream, response.attempts) == (stream, 3)
+    assert stream.items == []

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from langchain_minitoolai._http.network import Route
 
 from langchain_minitoolai._http import pool
-from langchain_minitoolai._http.network import Route
 from langchain_minitoolai._http.pool import MOST_ROUTES, SHARD, Network, network
 
 ROUTE = Route(verify=False)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from langchain_minitoolai._images.ssrf import (
     Target,
     check_resolved,
-    is_loopback,
     is_image_url,
+    is_loopback,
     redirected,
     target,
 )
