@@ -7,7 +7,14 @@ from typing import Any, TypeVar
 
 from langchain_core.stores import InMemoryByteStore
 
-from langchain_minitoolai._http.effects import Invoke, Request, Response, Sleep, Workflow
+from langchain_minitoolai._http.effects import (
+    Download,
+    Invoke,
+    Request,
+    Response,
+    Sleep,
+    Workflow,
+)
 from langchain_minitoolai._images.job_store import JobStore, Quota
 from langchain_minitoolai._images.submission import JobContext
 from langchain_minitoolai.errors import MiniToolAIError
@@ -30,6 +37,7 @@ class FakeDriver:
 
     Attributes:
         requests: Every request.
+        downloads: Every download.
         sleeps: Every wait.
     """
 
@@ -39,9 +47,12 @@ class FakeDriver:
         *,
         latency: float = 0.0,
         is_async: bool = False,
+        downloads: Sequence[bytes | Response | Exception] = (),
     ) -> None:
-        """Script the responses; the last one is given for ever."""
+        """Script the responses, the last one given for ever, and the downloads, one by one."""
         self.requests: list[Request] = []
+        self.downloads: list[Download] = []
+        self._files = list(downloads)
         self.sleeps: list[float] = []
         self.now = START
         self._responses = list(responses)
@@ -77,6 +88,9 @@ class FakeDriver:
             return None
         if isinstance(effect, Invoke):
             return asyncio.run(_await(effect)) if self._is_async else effect.run()
+        if isinstance(effect, Download):
+            self.downloads.append(effect)
+            return _file(self._files.pop(0))
         assert isinstance(effect, Request)
         self.requests.append(effect)
         self.now += self._latency
@@ -86,21 +100,14 @@ class FakeDriver:
         return scripted(self.now) if callable(scripted) else scripted
 
 
+def _file(scripted: bytes | Response | Exception) -> Response:
+    if isinstance(scripted, Exception):
+        raise scripted
+    return Response(200, {}, scripted) if isinstance(scripted, bytes) else scripted
+
+
 async def _await(effect: Invoke) -> Any:
     return await effect.arun()
-
-
-def no_download(url: str, seconds: float) -> Workflow[bytes]:
-    """Fail where a test downloads nothing."""
-
-    def fail() -> bytes:
-        raise AssertionError(f"{url} is downloaded")
-
-    async def afail() -> bytes:
-        return fail()
-
-    data: bytes = yield Invoke(fail, afail)
-    return data
 
 
 class FakeJob:
@@ -125,7 +132,6 @@ class FakeJob:
 
         defaults: dict[str, Any] = {
             "total_timeout": 120.0,
-            "download": no_download,
             "jitter": lambda: 1.0,
         }
         self.context = JobContext(

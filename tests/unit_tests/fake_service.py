@@ -1,7 +1,7 @@
 """A service without sockets: it drives the workflows of both clients and answers from a script."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Generator, Sequence
+from typing import Any, TypeVar
 
 import pytest
 from langchain_core.language_models import LanguageModelInput
@@ -10,31 +10,39 @@ from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.runnables import Runnable
 
 from langchain_minitoolai import ChatMiniToolAI
-from langchain_minitoolai._chat.stream import ChatCompletion, ChatStreamParser, Delta
-from langchain_minitoolai._http.effects import Request, Response, Sleep, Workflow
+from langchain_minitoolai._chat.stream import ChatStreamParser, Delta
+from langchain_minitoolai._http.effects import (
+    ResponseStream,
+    Sleep,
+    StreamRequest,
+    StreamResponse,
+    Workflow,
+)
 from tests.unit_tests.strict import check_body
+
+T = TypeVar("T")
 
 WAYS = ("invoke", "ainvoke", "stream", "astream")
 NOW = 1000.0
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
 
 
-class OpenAnswer:
-    """An answer that comes delta by delta, to either client."""
+class OpenStream(ResponseStream[Delta, ChatStreamParser]):
+    """A body that comes delta by delta, to either client."""
 
     def __init__(self, deltas: Sequence[Delta], reader: ChatStreamParser) -> None:
-        self.reader = reader
+        super().__init__(reader)
         self.closed = False
         self._deltas = deltas
 
-    def __iter__(self) -> Iterator[list[Delta]]:
+    def __iter__(self) -> Generator[list[Delta]]:
         try:
             for delta in self._deltas:
                 yield [delta]
         finally:
             self.closed = True
 
-    async def __aiter__(self) -> AsyncIterator[list[Delta]]:
+    async def __aiter__(self) -> AsyncGenerator[list[Delta]]:
         for deltas in self:
             yield deltas
 
@@ -45,13 +53,13 @@ class FakeService:
     Attributes:
         calls: What was sent.
         slept: The waits between attempts.
-        opened: The answers that were streamed.
+        opened: The streams that were left open.
     """
 
     def __init__(self, *, native: bool = False) -> None:
-        self.calls: list[Request] = []
+        self.calls: list[StreamRequest[Delta, ChatStreamParser]] = []
         self.slept: list[float] = []
-        self.opened: list[OpenAnswer] = []
+        self.opened: list[OpenStream] = []
         self._script: list[tuple[Sequence[Delta], str] | Exception] = []
         self._native = native
 
@@ -70,20 +78,20 @@ class FakeService:
     def clock() -> float:
         return NOW
 
-    def drive(self, workflow: Workflow[Response]) -> Response:
+    def drive(self, workflow: Workflow[T]) -> T:
         outcome: Any = None
         error: Exception | None = None
         while True:
             try:
                 step = workflow.send(outcome) if error is None else workflow.throw(error)
             except StopIteration as stop:
-                reply: Response = stop.value
-                return reply
+                result: T = stop.value
+                return result
             outcome, error = None, None
             if isinstance(step, Sleep):
                 self.slept.append(step.seconds)
                 continue
-            assert isinstance(step, Request)
+            assert isinstance(step, StreamRequest)
             self.calls.append(step)
             if not self._native:
                 check_body(step.body)
@@ -93,23 +101,35 @@ class FakeService:
             else:
                 outcome = self._answer(step, *scripted)
 
-    def _answer(self, call: Request, deltas: Sequence[Delta], finish_reason: str) -> Response:
-        parser = ChatStreamParser()
+    def _answer(
+        self,
+        call: StreamRequest[Delta, ChatStreamParser],
+        deltas: Sequence[Delta],
+        finish_reason: str,
+    ) -> StreamResponse[Delta, ChatStreamParser]:
+        parser = call.reader("")
         parser.metadata = {"id": "chatcmpl-1", "model": f"{call.body['model']}-2024-07-18"}
         parser.finish_reason = finish_reason
         parser.usage = USAGE
-        if call.response_mode == "answer":
-            return Response(200, {}, answer=ChatCompletion(list(deltas), parser))
-        self.opened.append(OpenAnswer(deltas, parser))
-        return Response(200, {}, answer=self.opened[-1])
+        if call.collect:
+            return StreamResponse(200, {}, stream=ResponseStream(parser, list(deltas)))
+        self.opened.append(OpenStream(deltas, parser))
+        return StreamResponse(200, {}, stream=self.opened[-1])
 
 
 class FakeClient:
     """The client of the calling thread."""
 
     def __init__(self, service: FakeService) -> None:
-        self.run = service.drive
+        self._service = service
         self.clock = service.clock
+
+    def execute(self, workflow: Workflow[T]) -> T:
+        return self._service.drive(workflow)
+
+    def stream(self, workflow: Workflow[Any]) -> tuple[Any, Any]:
+        response = self._service.drive(workflow)
+        return response.stream, response
 
 
 class FakeAsyncClient:
@@ -119,14 +139,18 @@ class FakeAsyncClient:
         self._service = service
         self.clock = service.clock
 
-    async def run(self, workflow: Workflow[Response]) -> Response:
+    async def execute(self, workflow: Workflow[T]) -> T:
         return self._service.drive(workflow)
+
+    async def stream(self, workflow: Workflow[Any]) -> tuple[Any, Any]:
+        response = self._service.drive(workflow)
+        return response.stream, response
 
 
 def install(monkeypatch: pytest.MonkeyPatch, *, native: bool = False) -> FakeService:
     """Put a fake service behind every model of this test."""
     service = FakeService(native=native)
-    monkeypatch.setattr(ChatMiniToolAI, "_client", lambda self: FakeClient(service))
+    monkeypatch.setattr(ChatMiniToolAI, "_sync_client", lambda self: FakeClient(service))
     monkeypatch.setattr(ChatMiniToolAI, "_async_client", lambda self: FakeAsyncClient(service))
     return service
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import httpx
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
@@ -32,6 +33,7 @@ from pydantic import BaseModel, ValidationError
 from langchain_minitoolai import ChatMiniToolAI, __version__, chat_models, contract, errors
 from langchain_minitoolai._chat import parameters
 from langchain_minitoolai._chat.usage import count_image_tokens
+from langchain_minitoolai._http.pool import TransportConfig
 from langchain_minitoolai.errors import InvalidInputError, MissingAPIKeyError
 from tests.unit_tests.fake_service import NOW, WAYS, FakeService, answer, ask, install, make
 
@@ -116,7 +118,7 @@ async def test_an_answer_is_the_same_in_all_four_ways(service: FakeService, way:
 async def test_only_a_stream_is_left_open(service: FakeService, way: str) -> None:
     service.reply("Hi")
     await answer(way, make(), "Hi")
-    assert service.calls[0].response_mode == ("stream" if "stream" in way else "answer")
+    assert service.calls[0].collect is ("stream" not in way)
     assert [opened.closed for opened in service.opened] == [True] * ("stream" in way)
 
 
@@ -648,16 +650,23 @@ def test_an_unknown_model_is_taken_with_one_warning(monkeypatch: pytest.MonkeyPa
 def test_a_transport_that_is_not_installed_is_refused_with_the_way_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(chat_models, "find_spec", lambda name: None)
+    monkeypatch.setattr(chat_models, "has_aiohttp", lambda: False)
     with pytest.raises(ValidationError, match=r'pip install "langchain-minitoolai\[aiohttp\]"'):
         make(async_transport="aiohttp")
-    assert not make()._route().aiohttp
-    assert not make(async_transport="httpx")._route().aiohttp
+    assert not make()._transport_config().aiohttp
+    assert not make(async_transport="httpx")._transport_config().aiohttp
 
 
-def test_the_transport_is_a_part_of_the_route() -> None:
+def test_the_transport_is_a_part_of_the_configuration_that_connections_are_shared_by() -> None:
     model = make(async_transport="aiohttp", proxy="http://localhost:1", verify=False)
-    assert model._route() == ("http://localhost:1", False, True)
+    assert model._transport_config() == TransportConfig(
+        "http://localhost:1", verify=False, aiohttp=True
+    )
+
+
+def test_a_transport_beside_a_client_is_refused() -> None:
+    with pytest.raises(ValidationError, match="async_transport and http_async_client"):
+        make(async_transport="aiohttp", http_async_client=httpx.AsyncClient)
 
 
 # --- What LangChain asks ---------------------------------------------------------------------

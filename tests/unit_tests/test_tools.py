@@ -4,6 +4,7 @@ import asyncio
 import copy
 import pickle
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from langchain_core.tracers.schemas import Run
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PrivateAttr, ValidationError
 
-from langchain_minitoolai import contract, errors, tools
+from langchain_minitoolai import contract, errors
 from langchain_minitoolai._http.effects import Response
 from langchain_minitoolai.tools import ImageToolError, MiniToolAIImageTool
 from langchain_minitoolai.types import GeneratedImage, ImageJob
@@ -38,20 +39,24 @@ class Tool(MiniToolAIImageTool):
 
     _driver: FakeDriver = PrivateAttr(default_factory=FakeDriver)
 
-    def _client(self) -> Any:
-        return self._driver
+    def _sync_client(self) -> Any:
+        return SimpleNamespace(execute=self._driver.run, clock=self._driver.clock)
 
     def _async_client(self) -> Any:
-        async def run(workflow: Any) -> Any:
+        async def execute(workflow: Any) -> Any:
             return await asyncio.to_thread(self._driver.run, workflow)
 
-        return SimpleNamespace(run=run, clock=self._driver.clock)
+        return SimpleNamespace(execute=execute, clock=self._driver.clock)
 
 
-def tool_on(*answers: Response | errors.MiniToolAIError, **options: Any) -> Tool:
+def tool_on(
+    *answers: Response | errors.MiniToolAIError,
+    downloads: Sequence[bytes | Response | Exception] = (),
+    **options: Any,
+) -> Tool:
     options |= {"api_key": "a-key", "base_url": "https://example.com/api"}
     tool = Tool(**options)
-    tool._driver = FakeDriver(answers or [TAKEN, READY, TAKEN, READY])
+    tool._driver = FakeDriver(answers or [TAKEN, READY, TAKEN, READY], downloads=downloads)
     return tool
 
 
@@ -200,22 +205,6 @@ def test_a_program_orders_waits_and_resumes(*, is_async: bool) -> None:
         tool.submit("x", steps=9)
 
 
-@pytest.mark.parametrize("proxy", [None, "http://proxy.example.com:3128"])
-def test_an_image_is_downloaded_through_the_proxy_of_the_tool(
-    drawn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str | None
-) -> None:
-    asked: list[Any] = []
-
-    def fetch(address: str, **how: Any) -> bytes:
-        asked.append((address, how["route"].proxy, how["loopback"]))
-        return png()
-
-    monkeypatch.setattr(tools, "fetch", fetch)
-    message = drawn(tool_on(save_to=tmp_path, proxy=proxy), CALL)
-    assert asked == [(URL, proxy, False)]
-    assert Path(message.artifact["path"]).exists()
-
-
 def test_the_limiter_is_asked_before_each_order() -> None:
     limiter = InMemoryRateLimiter(requests_per_second=1e6)
     tool = tool_on(rate_limiter=limiter)
@@ -236,57 +225,32 @@ def test_the_price_is_on_the_run_that_paid(drawn: Any) -> None:
     assert costs == [contract.IMAGE_PRICE, None]
 
 
-def fetching(monkeypatch: pytest.MonkeyPatch, data: Any) -> list[Any]:
-    """Give bytes, or raise, in place of a download; return what is asked for."""
-    asked: list[Any] = []
-
-    def fetch(url: str, **options: Any) -> bytes:
-        asked.append((url, options))
-        if isinstance(data, Exception):
-            raise data
-        return bytes(data)
-
-    monkeypatch.setattr(tools, "fetch", fetch)
-    return asked
-
-
 @pytest.mark.parametrize("is_async", [False, True])
-def test_download_fetches_an_image_with_the_tool_s_own_settings(
-    monkeypatch: pytest.MonkeyPatch, *, is_async: bool
-) -> None:
-    asked = fetching(monkeypatch, png())
-    proxy = "http://proxy.example.com:3128"
-    tool = tool_on(proxy=proxy, verify=False, total_timeout=9.0)
+def test_download_fetches_an_image_within_the_total_timeout(*, is_async: bool) -> None:
+    tool = tool_on(total_timeout=9.0, downloads=[png()])
     image = GeneratedImage.model_validate(tool.invoke(CALL).artifact)
+    began = tool._driver.now
     downloaded = asyncio.run(tool.adownload(image)) if is_async else tool.download(image)
     assert downloaded is image
     assert image.read() == png()
     assert (image.width, image.mime_type, image.size) == (32, "image/png", len(png()))
-    ((url, options),) = asked
-    assert (url, options["route"].proxy, options["route"].verify) == (URL, proxy, False)
-    assert 0 < options["seconds"] <= 9.0
+    (sent,) = tool._driver.downloads
+    assert (sent.url, sent.deadline) == (URL, began + 9.0)
 
 
-@pytest.mark.parametrize(
-    "error", [errors.ImageDownloadError("HTTP 404"), UnicodeError("label empty or too long")]
-)
-def test_a_download_that_fails_is_a_typed_error(
-    monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    fetching(monkeypatch, error)
-    tool = tool_on()
+def test_a_download_that_fails_is_a_typed_error() -> None:
+    tool = tool_on(downloads=[Response(403, {})])
     image = GeneratedImage.model_validate(tool.invoke(CALL).artifact)
-    with pytest.raises(errors.ImageDownloadError):
+    with pytest.raises(errors.ImageDownloadError, match="HTTP 403"):
         tool.download(image)
 
 
-def test_an_address_without_a_valid_host_costs_the_file_alone(
-    drawn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fetching(monkeypatch, UnicodeError("label empty or too long"))
-    message = drawn(tool_on(save_to=tmp_path), CALL)
+def test_an_address_without_a_valid_host_costs_the_file_alone(drawn: Any, tmp_path: Path) -> None:
+    ready = response({"status": "success", "image_url": URL})
+    moved = Response(302, {"location": "https://a..b/x.png"})
+    message = drawn(tool_on(TAKEN, ready, save_to=tmp_path, downloads=[moved]), CALL)
     assert message.status == "success"
-    assert "no valid host" in message.artifact["warning"]
+    assert "redirects" in message.artifact["warning"]
     assert URL in message.content
 
 

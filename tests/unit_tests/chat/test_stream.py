@@ -15,11 +15,11 @@ from langchain_minitoolai._chat.stream import (
     JSONBody,
     is_error_payload,
     malformed_event_error,
-    parse_object,
 )
-from langchain_minitoolai._http.error_mapping import MAX_DOCUMENT, MAX_PAGE
+from langchain_minitoolai._http.effects import MAX_JSON_BODY
+from langchain_minitoolai._http.error_mapping import MAX_ERROR_BODY, parse_json_object
 from langchain_minitoolai._http.sse import MAX_EVENT
-from tests.unit_tests.shells import COMMENT, DONE, STOP, USAGE, WHOLE, delta, event, text_of
+from tests.unit_tests.fake_clients import COMMENT, DONE, STOP, USAGE, WHOLE, delta, event, text_of
 
 STREAM = b"".join(WHOLE)
 CALL = {"index": 0, "id": "call_1", "function": {"name": "f", "arguments": "{}"}}
@@ -357,10 +357,10 @@ def test_text_is_no_stream() -> None:
 def test_a_page_or_a_document_is_read_no_further_than_its_bound() -> None:
     parser = ChatStreamParser()
     with pytest.raises(errors.InvalidResponseError, match="page"):
-        _ = [parser.feed(b"<html>" + b"x" * (MAX_PAGE // 2)) for _ in range(3)]
+        _ = [parser.feed(b"<html>" + b"x" * (MAX_ERROR_BODY // 2)) for _ in range(3)]
     parser = ChatStreamParser()
     with pytest.raises(errors.InvalidResponseError, match="more than"):
-        _ = [parser.feed(b'{"a": "' + b"x" * (MAX_DOCUMENT // 2)) for _ in range(3)]
+        _ = [parser.feed(b'{"a": "' + b"x" * (MAX_JSON_BODY // 2)) for _ in range(3)]
 
 
 @pytest.mark.parametrize(
@@ -433,15 +433,15 @@ def test_anything_else_is_an_error_that_says_what_came(
 
 
 def test_a_document_is_bounded_and_a_page_is_bounded_sooner() -> None:
-    with pytest.raises(errors.InvalidResponseError, match=f"more than {MAX_DOCUMENT} bytes"):
-        json_body(b"{", b" " * MAX_DOCUMENT)
+    with pytest.raises(errors.InvalidResponseError, match=f"more than {MAX_JSON_BODY} bytes"):
+        json_body(b"{", b" " * MAX_JSON_BODY)
     with pytest.raises(errors.InvalidResponseError, match="a page instead of an answer"):
-        json_body(b"<title>x</title>", b" " * MAX_PAGE)
+        json_body(b"<title>x</title>", b" " * MAX_ERROR_BODY)
 
 
 def test_bytes_that_are_no_utf_8_spoil_nothing_but_themselves() -> None:
-    assert parse_object(b'{"a": "caf\xe9"}') == {"a": "caf\ufffd"}
-    assert parse_object(b"[1]") is parse_object(b"{") is None
+    assert parse_json_object(b'{"a": "caf\xe9"}') == {"a": "caf\ufffd"}
+    assert parse_json_object(b"[1]") is parse_json_object(b"{") is None
 
 
 def test_an_error_is_reported_by_error_or_status() -> None:

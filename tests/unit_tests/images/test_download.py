@@ -1,178 +1,111 @@
-"""Fetching, with a wire that is only pretended."""
+"""Downloads of images: redirects, retries, bounds and errors, without a network."""
 
-import asyncio
-import socket
-from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
-
-import httpx
 import pytest
 
-from langchain_minitoolai._images import download
-from langchain_minitoolai._images.download import afetch, fetch
+from langchain_minitoolai import errors
+from langchain_minitoolai._http.effects import Response
+from langchain_minitoolai._image_files import MAX_BYTES
+from langchain_minitoolai._images.download import fetch_image
 from langchain_minitoolai.errors import ImageDownloadError
+from tests.unit_tests.fake_driver import FakeDriver
 
-Handler = Callable[[httpx.Request], httpx.Response]
-
-
-@pytest.fixture(params=["sync", "async"])
-def fetched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Fetch an address from a handler, with names that resolve as told."""
-
-    def run(
-        handler: Handler,
-        address: str = "https://cdn.example.com/a.png",
-        *,
-        found: tuple[str, ...] = ("8.8.8.8",),
-        **options: Any,
-    ) -> bytes:
-        def resolve(host: str, port: int, **_: Any) -> Any:
-            if not found:
-                raise socket.gaierror(-2, "Name or service not known")
-            return [(2, 1, 6, "", (ip, port)) for ip in found]
-
-        async def shard(*, fresh: bool) -> Any:
-            assert fresh
-            client = httpx.AsyncClient(transport=httpx.MockTransport(handler))
-            return SimpleNamespace(client=client)
-
-        pretended = SimpleNamespace(
-            client=lambda *, fresh: httpx.Client(transport=httpx.MockTransport(handler)),
-            loop_clients=lambda: SimpleNamespace(shard=shard),
-        )
-        monkeypatch.setattr(socket, "getaddrinfo", resolve)
-        monkeypatch.setattr(download, "network", lambda route: pretended)
-        if request.param == "sync":
-            return fetch(address, **options)
-        return asyncio.run(afetch(address, **options))
-
-    return run
+URL = "https://cdn.example.com/a.png"
+File = bytes | Response | Exception
 
 
-def test_the_connection_goes_to_the_checked_address_and_asks_for_the_name(fetched: Any) -> None:
-    seen: list[httpx.Request] = []
-
-    def handler(request: httpx.Request) -> httpx.Response:
-        seen.append(request)
-        return httpx.Response(200, content=b"bytes")
-
-    assert fetched(handler, "https://cdn.example.com:8443/a.png?x=1") == b"bytes"
-    (request,) = seen
-    assert str(request.url) == "https://8.8.8.8:8443/a.png?x=1"
-    assert request.headers["host"] == "cdn.example.com:8443"
-    assert request.extensions["sni_hostname"] == "cdn.example.com"
-    assert "authorization" not in request.headers
-    assert "cookie" not in request.headers
+def fetch(
+    *files: File, url: str = URL, loopback: bool = False, seconds: float = 60.0
+) -> tuple[bytes, FakeDriver]:
+    driver = FakeDriver(downloads=files)
+    workflow = fetch_image(
+        url, loopback=loopback, clock=driver.clock, deadline=driver.now + seconds
+    )
+    return driver.run(workflow), driver
 
 
-@pytest.mark.parametrize("found", [("10.0.0.1",), ("8.8.8.8", "127.0.0.1")])
-def test_a_name_that_resolves_to_a_private_address_is_not_asked(
-    fetched: Any, found: tuple[str, ...]
-) -> None:
-    with pytest.raises(ImageDownloadError, match="not a public address"):
-        fetched(lambda _: pytest.fail("asked"), found=found)
+def redirect(location: str | None, status: int = 302) -> Response:
+    return Response(status, {} if location is None else {"location": location})
 
 
-def test_loopback_is_asked_when_told_or_when_the_address_is_there(fetched: Any) -> None:
-    def handler(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, content=b"x")
+def test_an_image_is_fetched_within_its_bounds() -> None:
+    data, driver = fetch(b"bytes", seconds=20.0)
+    (sent,) = driver.downloads
+    assert data == b"bytes"
+    assert (sent.url, sent.max_bytes, sent.timeout, sent.deadline) == (URL, MAX_BYTES, 20.0, 1020.0)
 
-    address = "http://127.0.0.1:8000/a.png"
-    assert fetched(handler, address, found=("127.0.0.1",)) == b"x"
+
+@pytest.mark.parametrize("found", [["10.0.0.1"], ["8.8.8.8", "127.0.0.1"], []])
+def test_only_public_addresses_are_connected_to(found: list[str]) -> None:
+    _, driver = fetch(b"x")
+    pick = driver.downloads[0].pick_ip
+    assert pick(["8.8.8.8"]) == "8.8.8.8"
+    with pytest.raises(ImageDownloadError):
+        pick(found)
+
+
+def test_loopback_is_connected_to_where_the_api_is_there_too() -> None:
+    _, driver = fetch(b"x", url="http://127.0.0.1:8000/a.png", loopback=True)
+    assert driver.downloads[0].pick_ip(["127.0.0.1"]) == "127.0.0.1"
     with pytest.raises(ImageDownloadError, match="no https"):
-        fetched(handler, address, loopback=False)
-    with pytest.raises(ImageDownloadError, match="no https"):
-        fetched(handler, "http://[half/a.png")
-    with pytest.raises(ImageDownloadError, match="no https"):
-        fetched(handler, "https://a:b/")
+        fetch(url="http://127.0.0.1:8000/a.png")
 
 
-def test_each_redirect_is_checked_anew(fetched: Any) -> None:
-    def handler(request: httpx.Request) -> httpx.Response:
-        if request.url.path == "/a.png":
-            return httpx.Response(302, headers={"location": "//other.example.com/b"})
-        assert request.headers["host"] == "other.example.com"
-        return httpx.Response(200, content=b"b")
+def test_each_redirect_is_checked_and_sent_anew() -> None:
+    _, driver = fetch(redirect("//other.example.com/b"), redirect("/c", 307), b"c")
+    assert [sent.url for sent in driver.downloads] == [
+        URL,
+        "https://other.example.com/b",
+        "https://other.example.com/c",
+    ]
 
-    assert fetched(handler) == b"b"
-    with pytest.raises(ImageDownloadError, match="redirects"):
-        fetched(lambda _: httpx.Response(302, headers={"location": "http://10.0.0.1/"}))
+
+@pytest.mark.parametrize("location", ["http://10.0.0.1/", "https://a..b/x.png", None])
+def test_a_redirect_to_what_is_not_fetched_is_an_error(location: str | None) -> None:
+    with pytest.raises(ImageDownloadError, match="redirects to one that is not fetched"):
+        fetch(redirect(location))
+
+
+def test_more_than_three_redirects_are_an_error() -> None:
     with pytest.raises(ImageDownloadError, match="more than 3"):
-        fetched(lambda _: httpx.Response(302, headers={"location": "/a.png"}))
+        fetch(*[redirect("/a.png")] * 4)
 
 
-@pytest.mark.parametrize(
-    ("status", "again"), [(404, True), (503, True), (403, False), (206, False)]
-)
-def test_any_status_but_200_is_no_picture(fetched: Any, status: int, *, again: bool) -> None:
+@pytest.mark.parametrize("status", [404, 408, 429, 500, 503, 524])
+def test_what_may_pass_is_tried_three_times(status: int) -> None:
+    passing = Response(status, {})
+    data, driver = fetch(passing, passing, b"x")
+    assert (data, driver.sleeps) == (b"x", [0.5, 1.0])
     with pytest.raises(ImageDownloadError, match=f"HTTP {status}") as caught:
-        fetched(lambda _: httpx.Response(status))
-    assert caught.value.is_retryable is again
+        fetch(passing, passing, passing)
+    assert caught.value.status_code == status
 
 
-def test_more_than_the_bound_is_read_no_further(
-    fetched: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(download, "MAX_BYTES", 100)
-    with pytest.raises(ImageDownloadError, match="more than 100 bytes"):
-        fetched(lambda _: httpx.Response(200, content=b"x" * 101))
-    for headers in ({"content-length": "junk"}, {"content-length": "5"}):
-        with pytest.raises(ImageDownloadError, match="more than 100 bytes"):
-            fetched(lambda _, sent=headers: httpx.Response(200, content=b"x" * 101, headers=sent))
+@pytest.mark.parametrize("status", [206, 400, 403, 410])
+def test_any_other_status_is_an_error_at_once(status: int) -> None:
+    with pytest.raises(ImageDownloadError, match=f"HTTP {status}") as caught:
+        fetch(Response(status, {}))
+    assert not caught.value.is_retryable
 
 
-def test_an_encoding_nobody_asked_for_is_refused(fetched: Any) -> None:
-    def handler(_: httpx.Request) -> httpx.Response:
-        response = httpx.Response(200, content=b"x")
-        response.headers["content-encoding"] = "zstd"
-        return response
-
-    with pytest.raises(ImageDownloadError, match="can't be read"):
-        fetched(handler)
+def test_a_connection_that_breaks_is_tried_again_and_a_stall_is_not() -> None:
+    data, _ = fetch(errors.APIConnectionError("broke"), b"x")
+    assert data == b"x"
+    for failure in (errors.APITimeoutError("late"), errors.InvalidResponseError("too large")):
+        with pytest.raises(ImageDownloadError, match="can't be fetched"):
+            fetch(failure)
 
 
-@pytest.mark.parametrize(
-    ("failure", "again"),
-    [
-        (httpx.ConnectError("refused"), True),
-        (httpx.ReadError("broke"), True),
-        (httpx.ReadTimeout("slow"), False),
-    ],
-)
-def test_a_wire_that_fails_is_told_in_our_terms(
-    fetched: Any, failure: Exception, *, again: bool
-) -> None:
-    def handler(_: httpx.Request) -> httpx.Response:
-        raise failure
-
-    with pytest.raises(ImageDownloadError, match="can't be fetched") as caught:
-        fetched(handler)
-    assert caught.value.is_retryable is again
+def test_the_last_failure_of_a_connection_is_given() -> None:
+    with pytest.raises(ImageDownloadError, match="can't be fetched: broke"):
+        fetch(*[errors.APIConnectionError("broke")] * 3)
 
 
-def test_a_name_that_is_none_is_told_of(fetched: Any) -> None:
-    with pytest.raises(ImageDownloadError, match="can't be resolved") as caught:
-        fetched(lambda _: httpx.Response(200), found=())
-    assert caught.value.is_retryable
+def test_an_address_that_is_refused_by_its_ip_is_not_tried_again() -> None:
+    refused = ImageDownloadError("not a public address")
+    with pytest.raises(ImageDownloadError, match="not a public"):
+        fetch(refused)
 
 
-async def test_a_cancelled_fetch_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    started = asyncio.Event()
-    ended = asyncio.Event()
-
-    async def endless(*_: Any, **__: Any) -> bytes:
-        started.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-        return b""
-
-    monkeypatch.setattr(download, "_afetch", endless)
-    task = asyncio.create_task(afetch("https://cdn.example.com/a.png"))
-    await started.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert ended.is_set()
+def test_no_time_left_is_an_error_before_anything_is_sent() -> None:
+    with pytest.raises(ImageDownloadError, match="no time was left"):
+        fetch(seconds=0.0)
