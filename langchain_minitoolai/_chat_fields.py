@@ -68,6 +68,9 @@ class ChatFields(Connection, BaseChatModel):
     tool_calling: ToolCalling = "prompted"
     """How tools reach the model: in the prompt, or in OpenAI's fields (`"native"`)."""
 
+    strict_tool_calls: bool = False
+    """Whether calls without the conversation's key, which forgetful models write, are text."""
+
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Fields to send as they are; the only way to send what the service does not document."""
 
@@ -124,6 +127,7 @@ class ChatFields(Connection, BaseChatModel):
             "max_tokens": self.max_tokens,
             "stop": self.stop,
             "tool_calling": self.tool_calling,
+            "strict_tool_calls": self.strict_tool_calls,
             "base_url": self.minitoolai_api_base,
             "model_kwargs": self.model_kwargs,
         }
@@ -178,8 +182,12 @@ class ChatFields(Connection, BaseChatModel):
             messages: The conversation; pictures count by OpenAI's published rules.
             tools: The tools that go along.
         """
-        body = chat_request(self._parameters({"tools": tools or ()}), messages).body
+        body = chat_request(self._parameters({"tools": tools or ()}), messages, self._secret).body
         return count_request(body, self.custom_get_token_ids)
+
+    @property
+    def _secret(self) -> str:
+        return self.minitoolai_api_key.get_secret_value()
 
     def _parameters(self, changes: Mapping[str, Any]) -> Parameters:
         own = Parameters(
@@ -188,6 +196,7 @@ class ChatFields(Connection, BaseChatModel):
             max_tokens=self.max_tokens,
             stop=self.stop,
             tool_calling=self.tool_calling,
+            strict_tool_calls=self.strict_tool_calls,
             model_kwargs=self.model_kwargs,
         )
         return own.replace(changes) if changes else own

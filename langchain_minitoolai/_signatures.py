@@ -50,6 +50,7 @@ class ChatOptions(ConnectionOptions, total=False):
     async_transport: Literal["httpx", "aiohttp"]
     streaming: bool
     tool_calling: Literal["prompted", "native"]
+    strict_tool_calls: bool
     model_kwargs: dict[str, Any]
     name: str | None
     cache: BaseCache | bool | None

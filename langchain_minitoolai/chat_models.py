@@ -69,7 +69,7 @@ class ChatMiniToolAI(ChatFields):
         self, messages: list[BaseMessage], stop: list[str] | None, changes: dict[str, Any]
     ) -> ChatRequest:
         changed = {**changes, "stop": stop} if stop is not None else changes
-        return chat_request(self._parameters(changed), messages)
+        return chat_request(self._parameters(changed), messages, self._secret)
 
     def _ask(
         self, request: ChatRequest, response_mode: Literal["answer", "stream"], clock: Clock
@@ -202,13 +202,13 @@ class ChatMiniToolAI(ChatFields):
         Raises:
             MiniToolAIError: If the service can't be asked.
         """
-        request = probe_request(self._parameters({}))
+        request = probe_request(self._parameters({}), self._secret)
         client = self._client()
         return client.run(probe(self._ask(request, "answer", client.clock), request))
 
     async def aprobe_native_tools(self) -> ToolProbe:
         """Ask as `probe_native_tools` does."""
-        request = probe_request(self._parameters({}))
+        request = probe_request(self._parameters({}), self._secret)
         client = self._async_client()
         return await client.run(probe(self._ask(request, "answer", client.clock), request))
 

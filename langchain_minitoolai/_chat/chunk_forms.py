@@ -7,7 +7,7 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 from pydantic import BaseModel
 
-from langchain_minitoolai._tool_calling.events import BrokenCall, CallArguments, CallStart
+from langchain_minitoolai._tool_calling.events import CallArguments, CallStart, InvalidCall
 
 PROVIDER: Final = "minitoolai"
 
@@ -50,16 +50,16 @@ def text_chunk(text: str) -> ChatGenerationChunk:
     return chunk
 
 
-def call_chunk(event: CallStart | CallArguments | BrokenCall) -> ChatGenerationChunk:
+def call_chunk(event: CallStart | CallArguments | InvalidCall) -> ChatGenerationChunk:
     """Make a chunk of a call that is being written."""
     if isinstance(event, CallStart):
         piece = tool_call_chunk(name=event.name, args="", id=event.id, index=event.index)
     elif isinstance(event, CallArguments):
         piece = tool_call_chunk(args=event.text, index=event.index)
     elif event.started:
-        piece = tool_call_chunk(args=event.seal, index=event.index)
+        piece = tool_call_chunk(args=event.suffix, index=event.index)
     else:
-        args = event.raw + event.seal
+        args = event.raw + event.suffix
         piece = tool_call_chunk(name=event.name, args=args, id=event.id, index=event.index)
     message = AIMessageChunk(
         content="", tool_call_chunks=[piece], response_metadata={"model_provider": PROVIDER}

@@ -16,19 +16,19 @@ from langchain_minitoolai._chat.stop import StopCutter
 from langchain_minitoolai._chat.stream import AnswerReader, Piece
 from langchain_minitoolai._chat.usage import cost_of, to_usage
 from langchain_minitoolai._tool_calling.events import (
-    BrokenCall,
     CallArguments,
     CallEnd,
     CallStart,
     Event,
+    InvalidCall,
     Text,
 )
 
-CallEvent: TypeAlias = CallStart | CallArguments | CallEnd | BrokenCall
+CallEvent: TypeAlias = CallStart | CallArguments | CallEnd | InvalidCall
 
 
 class TextReader(Protocol):
-    """Reads calls out of text; see `_tool_reader.ToolReader`."""
+    """Reads calls out of text; see `_tool_calling.parser`."""
 
     def feed(self, text: str) -> list[Event]:
         """Read a piece."""
@@ -38,7 +38,7 @@ class TextReader(Protocol):
 
 
 class DeltaReader(Protocol):
-    """Reads calls out of OpenAI's `tool_calls` deltas; see `_native_tools`."""
+    """Reads calls out of OpenAI's `tool_calls` deltas; see `_tool_calling.native`."""
 
     def feed(self, deltas: list[dict[str, Any]]) -> list[Event]:
         """Read some deltas."""
@@ -157,7 +157,7 @@ class AnswerBuilder:
             start = self._names[event.index]
             arguments = json.loads(event.arguments, strict=False)  # as core reads chunks
             self._calls.append(tool_call(name=start.name, args=arguments, id=start.id))
-        elif isinstance(event, BrokenCall):
+        elif isinstance(event, InvalidCall):
             broken = invalid_tool_call(
                 name=event.name, args=event.raw, id=event.id, error=event.reason
             )

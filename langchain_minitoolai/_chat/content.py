@@ -8,6 +8,7 @@ Anthropic's `source`. An address is passed on, never fetched.
 import binascii
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
 from typing import Any, Final, TypeAlias
 
 from langchain_minitoolai import contract
@@ -81,6 +82,17 @@ def is_picture(block: Mapping[str, Any]) -> bool:
     kind = block.get("type")
     media = kind in ("media", "file") and str(block.get("mime_type", "")).startswith("image/")
     return media or kind in _IMAGE_TYPES
+
+
+def join_text(parts: list[Part]) -> list[Part]:
+    """Join the text parts that stand side by side."""
+    joined: list[Part] = []
+    for is_text, group in groupby(parts, lambda part: part["type"] == "text"):
+        if is_text:
+            joined.append({"type": "text", "text": "".join(part["text"] for part in group)})
+        else:
+            joined += group
+    return joined
 
 
 def map_text(parts: list[Part], change: Callable[[str], str]) -> list[Part]:

@@ -1,11 +1,11 @@
 """LangChain messages to the three roles the service documents.
 
-What has no role there is told in the tool prompt's forms: calls in the assistant's own text,
-results in a user message. Text that others wrote is neutralised, so that it can't pass for
-either.
+What has no role there is rendered in the tool prompt's forms: calls in the assistant's own
+text, results in a user message, in tags with the conversation's key. All other text stays as it
+is, but for that key.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any, Final
@@ -24,6 +24,7 @@ from langchain_minitoolai._chat.content import (
     Part,
     block_parts,
     is_picture,
+    join_text,
     map_text,
     to_content,
     to_parts,
@@ -35,7 +36,7 @@ from langchain_minitoolai._tool_calling.history import (
     calls_of,
     results_content,
 )
-from langchain_minitoolai._tool_calling.prompt import neutralise
+from langchain_minitoolai._tool_calling.prompt import mask_key
 from langchain_minitoolai.errors import InvalidInputError
 
 _ROLES: Final = {
@@ -49,11 +50,14 @@ _ROLES: Final = {
 _RESULT: Final = "tool_result"
 
 
-def to_wire(messages: Sequence[BaseMessage], rules: str = "") -> list[dict[str, Any]]:
+def to_wire(
+    messages: Sequence[BaseMessage], key: str = "", rules: str = ""
+) -> list[dict[str, Any]]:
     """Make the `messages` field of a request.
 
     Args:
         messages: The conversation, in any provider's form.
+        key: The conversation's key, where tools or the answer's form have been mentioned.
         rules: What the first developer message says about tools or the answer's form.
 
     Returns:
@@ -65,13 +69,12 @@ def to_wire(messages: Sequence[BaseMessage], rules: str = "") -> list[dict[str, 
     if not messages:
         raise InvalidInputError("messages is empty; allowed: one message or more")
     names = call_names(messages)
-    guard = neutralise if rules or any(map(_tells_of_tools, messages)) else _as_it_is
     wire: list[dict[str, Any]] = []
     for results, group in groupby(enumerate(messages), lambda pair: is_result(pair[1])):
         if results:
-            wire.append(_results(list(group), names))
+            wire.append(_results(list(group), names, key))
         else:
-            wire += [_one(message, _field(index), guard, names) for index, message in group]
+            wire += [_one(message, _field(index), key, names) for index, message in group]
     return _with_rules(wire, rules) if rules else wire
 
 
@@ -112,29 +115,28 @@ def _field(index: int | str) -> str:
     return f"messages[{index}].content"
 
 
-def _as_it_is(text: str) -> str:
-    return text
+def mention_tools(messages: Sequence[BaseMessage]) -> bool:
+    """Say whether a conversation holds calls or results."""
+    return any(map(_mentions_tools, messages))
 
 
-def _tells_of_tools(message: BaseMessage) -> bool:
+def _mentions_tools(message: BaseMessage) -> bool:
     blocks = message.content if isinstance(message.content, list) else ()
     calls = isinstance(message, AIMessage) and bool(calls_of(message))
     return is_result(message) or calls or any(map(is_result_block, blocks))
 
 
-def _one(
-    message: BaseMessage, field: str, guard: Callable[[str], str], names: Mapping[str, str]
-) -> dict[str, Any]:
+def _one(message: BaseMessage, field: str, key: str, names: Mapping[str, str]) -> dict[str, Any]:
     role = role_of(message, field)
     if role == "user":
-        parts = _user_parts(message.content, field, guard, names)
+        parts = _user_parts(message.content, field, key, names)
         return {"role": role, "content": to_content(parts)}
-    if isinstance(message, AIMessage) and (guard is neutralise or not _is_text(message)):
-        return {"role": role, "content": assistant_text(message)}
+    if isinstance(message, AIMessage) and (key or not _is_text(message)):
+        return {"role": role, "content": assistant_text(message, key)}
     text = to_content(to_parts(message.content, field))
     if not isinstance(text, str):
         raise InvalidInputError(f"{field} holds a picture; allowed for the role {role}: text")
-    return {"role": role, "content": text if role == "developer" else guard(text)}
+    return {"role": role, "content": mask_key(text, key)}
 
 
 def _is_text(message: BaseMessage) -> bool:
@@ -142,27 +144,29 @@ def _is_text(message: BaseMessage) -> bool:
 
 
 def _user_parts(
-    content: str | list[Any], field: str, guard: Callable[[str], str], names: Mapping[str, str]
+    content: str | list[Any], field: str, key: str, names: Mapping[str, str]
 ) -> list[Part]:
     if isinstance(content, str):
-        return [{"type": "text", "text": guard(content)}]
+        return [{"type": "text", "text": mask_key(content, key)}]
     parts: list[Part] = []
     for results, group in groupby(enumerate(content), lambda pair: is_result_block(pair[1])):
         if results:
             blocks = [block for _, block in group]
-            text, pictures = block_results(blocks, names, partial(picture, field))
+            text, pictures = block_results(blocks, names, partial(picture, field), key)
             parts += [{"type": "text", "text": text}, *pictures]
         else:
-            for index, block in group:
-                parts += map_text(block_parts(block, f"{field}[{index}]"), guard)
+            own = [part for at, block in group for part in block_parts(block, f"{field}[{at}]")]
+            parts += map_text(join_text(own), lambda text: mask_key(text, key))
     return parts
 
 
-def _results(group: Sequence[tuple[int, BaseMessage]], names: Mapping[str, str]) -> dict[str, Any]:
+def _results(
+    group: Sequence[tuple[int, BaseMessage]], names: Mapping[str, str], key: str
+) -> dict[str, Any]:
     results = [_as_tool_message(message) for _, message in group]
     first, last = group[0][0], group[-1][0]
     field = _field(first if first == last else f"{first}:{last + 1}")
-    text, pictures = results_content(results, names, partial(picture, field))
+    text, pictures = results_content(results, names, partial(picture, field), key)
     return {"role": "user", "content": to_content([{"type": "text", "text": text}, *pictures])}
 
 

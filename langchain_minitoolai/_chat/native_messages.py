@@ -9,7 +9,7 @@ from pydantic_core import to_json
 
 from langchain_minitoolai._chat.content import Part, block_parts, to_content
 from langchain_minitoolai._chat.messages import is_result, is_result_block, picture, role_of
-from langchain_minitoolai._tool_calling.history import calls_of, result_text, words_of
+from langchain_minitoolai._tool_calling.history import calls_of, result_text, text_of
 from langchain_minitoolai.errors import InvalidInputError
 
 
@@ -71,7 +71,7 @@ def _result(call_id: str, content: Any, field: str, pictures: list[Part]) -> dic
 
 
 def _assistant(message: AIMessage) -> dict[str, Any]:
-    text = words_of(message)
+    text = text_of(message)
     calls = [
         {
             "id": call["id"] or "",

@@ -39,7 +39,7 @@ class ToolProbe:
     detail: str
 
 
-def probe_request(parameters: Parameters) -> ChatRequest:
+def probe_request(parameters: Parameters, secret: str) -> ChatRequest:
     """Make the request: about 60 tokens to read, at most 16 to write."""
     asking = parameters.replace(
         {
@@ -50,7 +50,7 @@ def probe_request(parameters: Parameters) -> ChatRequest:
             "stop": None,
         }
     )
-    return chat_request(asking, [HumanMessage("Call the tool ping.")])
+    return chat_request(asking, [HumanMessage("Call the tool ping.")], secret)
 
 
 def probe(asking: Workflow[Response], request: ChatRequest) -> Workflow[ToolProbe]:

@@ -54,6 +54,7 @@ class Parameters:
     parallel_tool_calls: bool | None = None
     strict: bool | None = None
     response_format: Any = None
+    strict_tool_calls: bool = False
 
     def __post_init__(self) -> None:
         """Check what the fields' types don't say."""
