@@ -81,7 +81,9 @@ class MarkdownScanner:
             self._run_is_first = self._indent is not None
         self._count += len(run)
         self._indent = None
-        return "fence" if self._run_is_first or self._in_info else "text"
+        in_fence_line = self._run_is_first or self._in_info
+        self.said = self.said or not in_fence_line
+        return "fence" if in_fence_line else "text"
 
     def _end_run(self) -> None:
         run, self._run = self._run * self._count, ""

@@ -31,11 +31,13 @@ _HEAD: Final = re.compile(
     rf'{_S}"(?:{"|".join(ARGUMENT_KEYS)})"{_S}:{_S}(?=\{{)'
 )
 _HEAD_LENGTH: Final = 1000
+_STEP: Final = 256
 _FIRST_KEY: Final = re.compile(
     rf'[\s\[]{{0,64}}\{{{_S}"([^"\\]{{0,80}})"(?:{_S}:{_S}"([^"\\]{{0,200}})")?'
 )
 _COULD_BE_FIRST_KEY: Final = re.compile(rf'[\s\[]{{0,64}}(?:\{{{_S}(?:"[^"\\]{{0,80}})?)?')
 _NAME: Final = re.compile(rf'"name"{_S}:{_S}"([^"\\]{{1,200}})"')
+_BLANKS: Final = re.compile(r"\s+")
 _OUTSIDE: Final = re.compile(r'[^"{}\[\]<\\]+')
 _INSIDE: Final = re.compile(r'(?:[^"\\]++|\\.)++', re.DOTALL)
 
@@ -87,7 +89,7 @@ class ToolCallParser:
     def feed(self, text: str) -> list[Event]:
         """Parse a piece of the answer."""
         if self._flowing and _PLAIN.fullmatch(text) and self._tail(text) == len(text):
-            return [events.Text(text)]
+            return [events.Text(mask_key(text, self._key))]
         text = self._held + text
         end = self._tail(text)
         self._held = text[end:]
@@ -149,7 +151,7 @@ class ToolCallParser:
             if keyed and (ended or self._content.head.strip()):
                 self._end_keyed(reason)
             elif keyed or not (ended and self._accept_unkeyed(reason)):
-                self._reject()
+                self._reject(for_good=True)
             self._read("")
 
     def _text(self, text: str, position: int) -> int:
@@ -194,16 +196,24 @@ class ToolCallParser:
 
     def _unkeyed(self, text: str, position: int) -> int:
         """Read what may be calls; it is kept until the answer ends, or until it can be none."""
-        end = self._content.read(text, position)
-        if end < len(text) or not self._content.may_be_call(self._names):
+        # In steps, so that what is soon found to be none was not read far.
+        end = self._content.read(text, position, position + _STEP)
+        if not self._content.may_be_call(self._names):
             self._reject()
+        elif end < min(len(text), position + _STEP):
+            self._reject(for_good=True)
         return end
 
-    def _reject(self) -> None:
-        """Take what may have been a call as text: its tag at once, the rest to be read again."""
+    def _reject(self, *, for_good: bool = False) -> None:
+        """Take what may have been a call as text; what it holds may be one, unless `for_good`."""
         if self._opening:
             self._emit(self._opening, self._markdown.take("<"))
         self._again, self._state = self._content.text, self._text
+        if for_good:
+            rest, self._again = self._again, ""
+            strict, self._strict = self._strict, True
+            self._text(rest, 0)
+            self._strict = strict
 
     def _accept_unkeyed(self, reason: str) -> bool:
         """Read calls without the key: all that stands there are such, or none is."""
@@ -215,6 +225,7 @@ class ToolCallParser:
             or len(calls) > MAX_UNKEYED
             or any(call.problem for call in calls)
             or any(self._quotations.holds(call.name, call.arguments) for call in calls)
+            or (rest and self._quotations.holds_text(rest))
         ):
             return False
         self._settle_gap()
@@ -226,7 +237,7 @@ class ToolCallParser:
 
     def _keyed(self, text: str, position: int) -> int:
         content = self._content
-        end = content.read(text, position)
+        end = content.read(text, position, len(text))
         if content.head.lstrip()[:1] not in ("", "{", "["):  # the tag was only spoken of
             self._reject()
             return end
@@ -342,8 +353,8 @@ def _decode_values(text: str) -> tuple[list[tuple[Any, str]], str, str]:
     return values, text[position:], error
 
 
-def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
-    match = pattern.match(text, position)
+def _end_of(pattern: re.Pattern[str], text: str, position: int, limit: int | None = None) -> int:
+    match = pattern.match(text, position, len(text) if limit is None else limit)
     return match.end() if match else position
 
 
@@ -363,6 +374,7 @@ class _Content:
         self._keyed = keyed
         self._pieces: list[str] = []
         self._length = self._depth = 0
+        self._between = None if keyed else _BLANKS  # what may stand here besides JSON
         self._in_string = self._escaped = False
         self._start = self._end = -1  # where the arguments stand
         self._arguments: list[str] = []
@@ -391,13 +403,13 @@ class _Content:
         key, name = match.groups()
         return key in _CALL_KEYS if name is None or key != "name" else name in names
 
-    def read(self, text: str, position: int) -> int:
-        """Read on; the outcome is where the reading stopped."""
-        start, end = position, len(text)
+    def read(self, text: str, position: int, limit: int) -> int:
+        """Read on, to about `limit`; the outcome is where the reading stopped."""
+        start, end = position, min(limit, len(text))
         while position < end:
             if self._in_string:
-                position = self._read_string(text, position)
-            elif not (self._keyed or self._depth) and (match := _BETWEEN.match(text, position)):
+                position = self._read_string(text, position, end)
+            elif self._between and (match := self._between.match(text, position)):
                 position = match.end()
             elif self._ends_at(text, position):
                 break
@@ -406,10 +418,11 @@ class _Content:
                 position += 1
                 self._in_string = char == '"'
                 self._depth += (char in "{[") - (char in "}]")
+                self._between = None if self._keyed or self._depth else _BETWEEN
                 if char in "}]" and self._depth == 1 and self._end < 0:
                     self._end = self._length + position - start
                 if not self._in_string and (self._depth or self._keyed):
-                    position = _end_of(_OUTSIDE, text, position)
+                    position = _end_of(_OUTSIDE, text, position, end)
         self._keep(text[start:position])
         return position
 
@@ -419,12 +432,12 @@ class _Content:
             return char == "<" and bool(_CLOSE_TAG.match(text, position))
         return char in "<\\" if self._depth else char not in "{["
 
-    def _read_string(self, text: str, position: int) -> int:
+    def _read_string(self, text: str, position: int, limit: int) -> int:
         if self._escaped:
             self._escaped = False
             return position + 1
-        position = _end_of(_INSIDE, text, position)
-        if position < len(text):
+        position = _end_of(_INSIDE, text, position, limit)
+        if position < limit:
             self._escaped = self._in_string = text[position] == "\\"
             position += 1
         return position

@@ -44,11 +44,13 @@ class Quotations:
 
     def holds(self, name: str, arguments: Mapping[str, Any]) -> bool:
         """Check whether the words of a call's name, and those of its arguments, stand there."""
+        if arguments:
+            return self.holds_text(name) and self.holds_text(json.dumps(arguments))
+        forms = [f"name {name}", *(f"{name} {key}" for key in ARGUMENT_KEYS)]
+        return any(map(self.holds_text, forms))
+
+    def holds_text(self, text: str) -> bool:
+        """Check whether the words of a text stand there, in their order."""
         if self._words is None:
             self._words = words("\n".join(self._texts))
-        called = words(name)
-        if arguments:
-            given = words(json.dumps(arguments, ensure_ascii=False))
-            return called in self._words and given in self._words
-        labels = [f" name{called}", *(f"{called}{key} " for key in ARGUMENT_KEYS)]
-        return any(label in self._words for label in labels)
+        return words(text) in self._words
