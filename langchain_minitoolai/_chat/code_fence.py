@@ -3,9 +3,13 @@
 import re
 from typing import Final
 
-_OPENING: Final = re.compile(r"\s*```(?:json|JSON)?[ \t]*\r?\n")
-_COULD_OPEN: Final = re.compile(r"\s*(?:`{0,2}|```(?:j|js|jso|json|J|JS|JSO|JSON)?[ \t]*\r?)")
+_OPENING: Final = re.compile(r"\s{0,64}```(?:json|JSON)?[ \t]{0,64}\r?\n")
+_COULD_OPEN: Final = re.compile(
+    r"\s{0,64}(?:`{0,2}|```(?:j|js|jso|json|J|JS|JSO|JSON)?[ \t]{0,64}\r?)"
+)
 _CLOSING: Final = re.compile(r"\s*```\s*\Z")
+_LONGEST_CLOSING: Final = 200
+"""What is held back at most, blanks included."""
 
 
 class JsonUnwrapper:
@@ -46,4 +50,4 @@ def _closing(text: str) -> int:
     """Find where a closing fence may have begun at the text's end."""
     end = len(text.rstrip())
     ticks = min(end - len(text[:end].rstrip("`")), 3)
-    return len(text[: end - ticks].rstrip())
+    return max(len(text[: end - ticks].rstrip()), len(text) - _LONGEST_CLOSING)

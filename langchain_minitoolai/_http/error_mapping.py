@@ -16,7 +16,7 @@ MAX_DOCUMENT: Final = 8 * 1024 * 1024
 MAX_PAGE: Final = 64 * 1024
 """The most bytes of a page or an error body."""
 
-_TITLE: Final = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
+_TITLE: Final = re.compile(r"<title[^<>]{0,200}>([^<]*)", re.IGNORECASE)
 _MARKUP: Final = re.compile(
     r"<(script|style)\b.*?(?:</\1>|\Z)|<[^>]*(?:>|\Z)", re.IGNORECASE | re.DOTALL
 )

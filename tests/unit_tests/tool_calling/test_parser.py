@@ -91,7 +91,7 @@ def call(**arguments: Any) -> tuple[Any, ...]:
     return ("call", "add", arguments)
 
 
-# --- Any cut gives the same, and answers made of known parts give these parts --------------------
+# --- Any cut gives the same, and answers made of known parts give these parts ----------------
 
 FRAGMENTS = [
     *(TAG, f"{TAG}\n", TAG.upper(), "<tool_call>", "<tool_call>\n", END, f"\n{END}\n"),
@@ -161,10 +161,8 @@ def test_answers_made_of_text_and_keyed_calls_give_that_text_and_those_calls(
 ) -> None:
     answer, expected = "So: ", [("text", "So: ")]
     for text, calls, ascii_only, fenced in parts:
-        written = "".join(
-            f'{TAG}\n{{"name": "add", "arguments": {json.dumps(each, ensure_ascii=ascii_only)}}}\n{END}'
-            for each in calls
-        )
+        dumped = [json.dumps(each, ensure_ascii=ascii_only) for each in calls]
+        written = "".join(f'{TAG}{{"name": "add", "arguments": {each}}}\n{END}' for each in dumped)
         answer += text + (f"\n```xml\n{written}\n```\n" if fenced else written)
         shown = f"{text}\n" if fenced else text
         if expected[-1][0] == "text":
@@ -180,7 +178,7 @@ def test_an_answer_without_marks_comes_back_as_it_is(answer: str) -> None:
     assert "".join(text for _, text in found("So: " + answer)) == "So: " + answer
 
 
-# --- The fixtures of canitoolcall ------------------------------------------------------------------
+# --- The fixtures of canitoolcall ------------------------------------------------------------
 
 HERMES = [each for each in load_fixtures() if each.family == "qwen3-hermes"]
 
@@ -209,7 +207,7 @@ def test_outputs_of_real_models_give_what_their_collection_expects(
     assert thought == (expected.reasoning_content or "").strip()
 
 
-# --- Calls with the key ------------------------------------------------------------------------------
+# --- Calls with the key ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -264,7 +262,7 @@ def test_text_stands_around_and_between_calls_and_bare_white_space_does_not() ->
 
 
 def test_a_fence_with_more_than_calls_in_it_stays() -> None:
-    assert found(f"```\n{KEYED}\nx\n```\n") == [call(a=1), ("text", "```\n\n\nx\n```\n")]
+    assert found(f"```\n{KEYED}\nx\n```\n") == [call(a=1), ("text", "```\n\nx\n```\n")]
     assert found(f"```\nx\n{KEYED}\n```\nOn") == [
         ("text", "```\nx\n"),
         call(a=1),
@@ -454,7 +452,7 @@ def test_a_call_that_was_cut_is_invalid(answer: str, name: str | None, raw: str)
     assert "length limit" in broken.reason
 
 
-# --- Calls without the key -----------------------------------------------------------------------------
+# --- Calls without the key -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -589,7 +587,7 @@ def test_nothing_without_the_key_is_called_where_no_tool_is_bound() -> None:
         assert found(answer, names=()) == [("text", answer)]
 
 
-# --- Streaming -----------------------------------------------------------------------------------------
+# --- Streaming -------------------------------------------------------------------------------
 
 
 def test_text_flows_at_once_and_only_what_may_be_a_tag_is_held() -> None:
@@ -633,7 +631,7 @@ def test_a_call_streams_its_name_first_and_then_its_arguments() -> None:
     assert parser.feed('"}') == [CallArguments(0, '"}')]
     assert parser.feed("}\n") == []
     assert parser.feed("</tool_call>\n") == [CallEnd(0, '{"a": "x y"}')]
-    assert parser.feed("Ok") == [Text("\nOk")]
+    assert parser.feed("Oh") == [Text("\nOh")]
     assert parser.finish("stop") == []
 
 
