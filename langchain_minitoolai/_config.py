@@ -198,6 +198,10 @@ class ClientConfig(BaseModel):
             http_async_client=self.http_async_client,
         )
 
+    @property
+    def _api_key(self) -> str:
+        return self.minitoolai_api_key.get_secret_value()
+
     def _sync_client(self) -> SyncClient:
         return self._clients.get(self)[0]
 
@@ -334,7 +338,7 @@ class _ClientCache:
 
 def _make_clients(owner: ClientConfig) -> tuple[SyncClient, AsyncClient]:
     pool = client_pool(owner._transport_config())  # noqa: SLF001 - one thing in two classes
-    key = owner.minitoolai_api_key.get_secret_value()
+    key = owner._api_key  # noqa: SLF001 - one thing in two classes
     given = owner.default_headers or {}
     headers = {name: value.get_secret_value() for name, value in given.items()}
     base_url = owner.minitoolai_api_base

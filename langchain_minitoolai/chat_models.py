@@ -126,6 +126,9 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
     tool_calling: ToolCalling = "prompted"
     """How tools reach the model: in the prompt, or in OpenAI's fields (`"native"`)."""
 
+    strict_tool_calls: bool = False
+    """Whether calls without the conversation's key, which forgetful models write, are text."""
+
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Fields to send as they are; the only way to send what the service does not document."""
 
@@ -254,7 +257,7 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> ChatRequest:
         changes = kwargs if stop is None else {**kwargs, "stop": stop}
-        return chat_request(self._call_options(changes), messages)
+        return chat_request(self._call_options(changes), messages, self._api_key)
 
     def _call_options(self, changes: Mapping[str, Any]) -> CallOptions:
         options = CallOptions(
@@ -263,6 +266,7 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
             max_tokens=self.max_tokens,
             stop=self.stop,
             tool_calling=self.tool_calling,
+            strict_tool_calls=self.strict_tool_calls,
             model_kwargs=self.model_kwargs,
         )
         return options.replace(changes) if changes else options
@@ -341,13 +345,13 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
         Raises:
             MiniToolAIError: If the service can't be asked.
         """
-        request = probe_request(self._call_options({}))
+        request = probe_request(self._call_options({}), self._api_key)
         client = self._sync_client()
         return client.execute(detect_native_tools(self._complete(request, client.clock)))
 
     async def aprobe_native_tools(self) -> ToolProbe:
         """Ask as `probe_native_tools` does."""
-        request = probe_request(self._call_options({}))
+        request = probe_request(self._call_options({}), self._api_key)
         client = self._async_client()
         return await client.execute(detect_native_tools(self._complete(request, client.clock)))
 
@@ -413,7 +417,8 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
             messages: The conversation; images count by OpenAI's published rules.
             tools: The tools that are bound.
         """
-        body = chat_request(self._call_options({"tools": tools or ()}), messages).body
+        options = self._call_options({"tools": tools or ()})
+        body = chat_request(options, messages, self._api_key).body
         return count_request_tokens(body, self.custom_get_token_ids)
 
     # --- Identity, tracing, serialization ---------------------------------------------
@@ -436,6 +441,7 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
             "max_tokens": self.max_tokens,
             "stop": self.stop,
             "tool_calling": self.tool_calling,
+            "strict_tool_calls": self.strict_tool_calls,
             "base_url": self.minitoolai_api_base,
             "model_kwargs": self.model_kwargs,
         }

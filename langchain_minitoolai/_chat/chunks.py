@@ -16,17 +16,19 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_minitoolai._chat.stream import ChatStreamParser, Delta
 from langchain_minitoolai._chat.usage import estimate_cost, to_usage_metadata
 from langchain_minitoolai._tool_calling.events import (
-    BrokenCall,
     CallArguments,
     CallEnd,
     CallStart,
     Event,
+    InvalidCall,
     Text,
 )
 
 PROVIDER: Final = "minitoolai"
+_MAX_CLOSING_FENCE: Final = 200
+"""The most characters held back for a closing fence, blanks included."""
 
-CallEvent: TypeAlias = CallStart | CallArguments | CallEnd | BrokenCall
+CallEvent: TypeAlias = CallStart | CallArguments | CallEnd | InvalidCall
 
 
 class TextParser(Protocol):
@@ -162,7 +164,7 @@ class ResponseBuilder:
             start = self._started_calls[event.index]
             arguments = json.loads(event.arguments, strict=False)  # as core parses chunks
             self._calls.append(tool_call(name=start.name, args=arguments, id=start.id))
-        elif isinstance(event, BrokenCall):
+        elif isinstance(event, InvalidCall):
             invalid = invalid_tool_call(
                 name=event.name, args=event.raw, id=event.id, error=event.reason
             )
@@ -246,16 +248,16 @@ def text_chunk(text: str) -> ChatGenerationChunk:
     return chunk
 
 
-def call_chunk(event: CallStart | CallArguments | BrokenCall) -> ChatGenerationChunk:
+def call_chunk(event: CallStart | CallArguments | InvalidCall) -> ChatGenerationChunk:
     """Build a chunk of a tool call that is being written."""
     if isinstance(event, CallStart):
         part = tool_call_chunk(name=event.name, args="", id=event.id, index=event.index)
     elif isinstance(event, CallArguments):
         part = tool_call_chunk(args=event.text, index=event.index)
     elif event.started:
-        part = tool_call_chunk(args=event.seal, index=event.index)
+        part = tool_call_chunk(args=event.suffix, index=event.index)
     else:
-        args = event.raw + event.seal
+        args = event.raw + event.suffix
         part = tool_call_chunk(name=event.name, args=args, id=event.id, index=event.index)
     message = AIMessageChunk(
         content="", tool_call_chunks=[part], response_metadata={"model_provider": PROVIDER}
@@ -318,8 +320,10 @@ def _overlap(text: str, stop: str) -> int:
 class CodeFenceStripper:
     """Strips the Markdown fence that some models put around JSON; other text is unchanged."""
 
-    _OPENING = re.compile(r"\s*```(?:json|JSON)?[ \t]*\r?\n")
-    _PARTIAL_OPENING = re.compile(r"\s*(?:`{0,2}|```(?:j|js|jso|json|J|JS|JSO|JSON)?[ \t]*\r?)")
+    _OPENING = re.compile(r"\s{0,64}```(?:json|JSON)?[ \t]{0,64}\r?\n")
+    _PARTIAL_OPENING = re.compile(
+        r"\s{0,64}(?:`{0,2}|```(?:j|js|jso|json|J|JS|JSO|JSON)?[ \t]{0,64}\r?)"
+    )
     _CLOSING = re.compile(r"\s*```\s*\Z")
 
     def __init__(self) -> None:
@@ -357,7 +361,7 @@ def _closing_fence_start(text: str) -> int:
     """Find where a closing fence may begin at the end of the text."""
     end = len(text.rstrip())
     ticks = min(end - len(text[:end].rstrip("`")), 3)
-    return len(text[: end - ticks].rstrip())
+    return max(len(text[: end - ticks].rstrip()), len(text) - _MAX_CLOSING_FENCE)
 
 
 # --- Standard content blocks -------------------------------------------------------

@@ -9,6 +9,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
 from typing import Any, Final, TypeAlias
 
 from langchain_minitoolai import contract
@@ -88,6 +89,17 @@ def is_image(block: Mapping[str, Any]) -> bool:
     kind = block.get("type")
     media = kind in ("media", "file") and str(block.get("mime_type", "")).startswith("image/")
     return media or kind in _IMAGE_TYPES
+
+
+def join_text(parts: list[Part]) -> list[Part]:
+    """Join the text parts that stand side by side."""
+    joined: list[Part] = []
+    for is_text, group in groupby(parts, lambda part: part["type"] == "text"):
+        if is_text:
+            joined.append({"type": "text", "text": "".join(part["text"] for part in group)})
+        else:
+            joined += group
+    return joined
 
 
 def map_text(parts: list[Part], function: Callable[[str], str]) -> list[Part]:

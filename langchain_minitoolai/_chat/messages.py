@@ -1,11 +1,11 @@
 """Messages: LangChain's to the API's roles, documented or native.
 
 What has no documented role is written in the forms of the tool prompt: calls in the
-assistant's own text, results in a user message. Text of others is sanitized, so that it
-can't pass for either.
+assistant's own text, results in a user message, in tags with the conversation's key. All other
+text stays as it is, but for that key.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any, Final
@@ -25,6 +25,7 @@ from langchain_minitoolai._chat.content import (
     Part,
     block_parts,
     is_image,
+    join_text,
     map_text,
     to_content,
     to_parts,
@@ -36,9 +37,9 @@ from langchain_minitoolai._tool_calling.history import (
     calls_of,
     result_text,
     results_content,
-    words_of,
+    text_of,
 )
-from langchain_minitoolai._tool_calling.prompt import neutralise
+from langchain_minitoolai._tool_calling.prompt import mask_key
 from langchain_minitoolai.errors import InvalidInputError
 
 _ROLES: Final = {
@@ -53,12 +54,13 @@ _TOOL_RESULT: Final = "tool_result"
 
 
 def to_api_messages(
-    messages: Sequence[BaseMessage], instructions: str = ""
+    messages: Sequence[BaseMessage], key: str = "", instructions: str = ""
 ) -> list[dict[str, Any]]:
     """Build the `messages` field of a request.
 
     Args:
         messages: The conversation, in any provider's form.
+        key: The conversation's key, where tools or a schema were mentioned.
         instructions: What the first developer message says about tools or a schema.
 
     Returns:
@@ -69,15 +71,13 @@ def to_api_messages(
     """
     _require_messages(messages)
     names = call_names(messages)
-    has_tools = instructions or any(map(_mentions_tools, messages))
-    sanitize = neutralise if has_tools else _unchanged
     api_messages: list[dict[str, Any]] = []
     for are_results, group in groupby(enumerate(messages), lambda pair: _is_result(pair[1])):
         if are_results:
-            api_messages.append(_results(list(group), names))
+            api_messages.append(_results(list(group), names, key))
         else:
             api_messages += [
-                _api_message(message, _field(index), sanitize, names) for index, message in group
+                _api_message(message, _field(index), key, names) for index, message in group
             ]
     return _prepend_instructions(api_messages, instructions) if instructions else api_messages
 
@@ -91,8 +91,9 @@ def _field(index: int | str) -> str:
     return f"messages[{index}].content"
 
 
-def _unchanged(text: str) -> str:
-    return text
+def mention_tools(messages: Sequence[BaseMessage]) -> bool:
+    """Check whether a conversation holds calls or results."""
+    return any(map(_mentions_tools, messages))
 
 
 def _mentions_tools(message: BaseMessage) -> bool:
@@ -102,16 +103,16 @@ def _mentions_tools(message: BaseMessage) -> bool:
 
 
 def _api_message(
-    message: BaseMessage, field: str, sanitize: Callable[[str], str], names: Mapping[str, str]
+    message: BaseMessage, field: str, key: str, names: Mapping[str, str]
 ) -> dict[str, Any]:
     role = _role(message, field)
     if role == "user":
-        parts = _user_parts(message.content, field, sanitize, names)
+        parts = _user_parts(message.content, field, key, names)
         return {"role": role, "content": to_content(parts)}
-    if isinstance(message, AIMessage) and (sanitize is neutralise or not _is_text(message)):
-        return {"role": role, "content": assistant_text(message)}
+    if isinstance(message, AIMessage) and (key or not _is_text(message)):
+        return {"role": role, "content": assistant_text(message, key)}
     text = _text_only(to_content(to_parts(message.content, field)), role, field)
-    return {"role": role, "content": text if role == "developer" else sanitize(text)}
+    return {"role": role, "content": mask_key(text, key)}
 
 
 def _role(message: BaseMessage, field: str) -> str:
@@ -152,27 +153,29 @@ def _image_part(field: str, block: Mapping[str, Any]) -> Part | None:
 
 
 def _user_parts(
-    content: str | list[Any], field: str, sanitize: Callable[[str], str], names: Mapping[str, str]
+    content: str | list[Any], field: str, key: str, names: Mapping[str, str]
 ) -> list[Part]:
     if isinstance(content, str):
-        return [{"type": "text", "text": sanitize(content)}]
+        return [{"type": "text", "text": mask_key(content, key)}]
     parts: list[Part] = []
     for are_results, group in groupby(enumerate(content), lambda pair: _is_result_block(pair[1])):
         if are_results:
             blocks = [block for _, block in group]
-            text, images = block_results(blocks, names, partial(_image_part, field))
+            text, images = block_results(blocks, names, partial(_image_part, field), key)
             parts += [{"type": "text", "text": text}, *images]
         else:
-            for index, block in group:
-                parts += map_text(block_parts(block, f"{field}[{index}]"), sanitize)
+            own = [part for at, block in group for part in block_parts(block, f"{field}[{at}]")]
+            parts += map_text(join_text(own), lambda text: mask_key(text, key))
     return parts
 
 
-def _results(group: Sequence[tuple[int, BaseMessage]], names: Mapping[str, str]) -> dict[str, Any]:
+def _results(
+    group: Sequence[tuple[int, BaseMessage]], names: Mapping[str, str], key: str
+) -> dict[str, Any]:
     results = [_as_tool_message(message) for _, message in group]
     first, last = group[0][0], group[-1][0]
     field = _field(first if first == last else f"{first}:{last + 1}")
-    text, images = results_content(results, names, partial(_image_part, field))
+    text, images = results_content(results, names, partial(_image_part, field), key)
     return {"role": "user", "content": to_content([{"type": "text", "text": text}, *images])}
 
 
@@ -253,7 +256,7 @@ def _native_result(call_id: str, content: Any, field: str, images: list[Part]) -
 
 
 def _native_assistant(message: AIMessage) -> dict[str, Any]:
-    text = words_of(message)
+    text = text_of(message)
     calls = [
         {
             "id": call["id"] or "",

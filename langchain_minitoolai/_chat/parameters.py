@@ -57,6 +57,7 @@ class CallOptions:
     parallel_tool_calls: bool | None = None
     strict: bool | None = None
     response_format: Any = None
+    strict_tool_calls: bool = False
 
     def __post_init__(self) -> None:
         """Check what the types of the fields do not."""

@@ -1,6 +1,7 @@
 """Chat request: the body to send, and the builder of the response; native tool detection."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
@@ -9,7 +10,11 @@ from langchain_core.outputs import ChatResult
 
 from langchain_minitoolai import contract
 from langchain_minitoolai._chat.chunks import CodeFenceStripper, ResponseBuilder
-from langchain_minitoolai._chat.messages import to_api_messages, to_native_messages
+from langchain_minitoolai._chat.messages import (
+    mention_tools,
+    to_api_messages,
+    to_native_messages,
+)
 from langchain_minitoolai._chat.parameters import (
     CallOptions,
     ToolCalling,
@@ -20,14 +25,17 @@ from langchain_minitoolai._chat.parameters import (
     warn_once,
 )
 from langchain_minitoolai._http.effects import Workflow
-from langchain_minitoolai._tool_calling.native import NativeReader, native_fields
-from langchain_minitoolai._tool_calling.parser import ToolReader
+from langchain_minitoolai._tool_calling.history import foreign_texts
+from langchain_minitoolai._tool_calling.native import NativeToolCallParser, native_fields
+from langchain_minitoolai._tool_calling.parser import ToolCallParser
 from langchain_minitoolai._tool_calling.prompt import (
     OpenAITool,
     choose_tools,
+    conversation_key,
     schema_instructions,
     tool_instructions,
 )
+from langchain_minitoolai._tool_calling.quotations import Quotations
 from langchain_minitoolai.errors import BadRequestError
 
 
@@ -38,8 +46,15 @@ class ChatRequest(NamedTuple):
     response_builder: ResponseBuilder
 
 
-def chat_request(options: CallOptions, messages: Sequence[BaseMessage]) -> ChatRequest:
+def chat_request(
+    options: CallOptions, messages: Sequence[BaseMessage], api_key: str
+) -> ChatRequest:
     """Build the request of one call.
+
+    Args:
+        options: Of the model and of the call.
+        messages: The conversation.
+        api_key: What the conversation's key is derived from.
 
     Raises:
         InvalidInputError: If an option or a message can't be sent.
@@ -56,11 +71,22 @@ def chat_request(options: CallOptions, messages: Sequence[BaseMessage]) -> ChatR
         if stop:
             body["stop"] = list(stop)
     else:
-        callable_tools = choose_tools(tools, choice)
-        instructions = _tool_instructions(options, tools, choice, response_format)
-        body["messages"] = to_api_messages(messages, instructions)
-        if callable_tools:
-            parser = ToolReader(tool["function"]["name"] for tool in callable_tools)
+        names = [tool["function"]["name"] for tool in tools]
+        with_tools = bool(tools) or mention_tools(messages)
+        keyed = with_tools or response_format
+        key = conversation_key(api_key, messages, names) if keyed else ""
+        instructions = _tool_instructions(options, tools, choice, response_format, key)
+        body["messages"] = to_api_messages(messages, key, instructions)
+        if with_tools:
+            foreign = _foreign_texts(
+                messages, body["messages"], instructions, tools, response_format
+            )
+            parser = ToolCallParser(
+                (tool["function"]["name"] for tool in choose_tools(tools, choice)),
+                key,
+                Quotations(foreign),
+                strict=options.strict_tool_calls,
+            )
     _warn_if_not_vision(options.model, body["messages"])
     if options.temperature is not None:
         body["temperature"] = options.temperature
@@ -68,7 +94,8 @@ def chat_request(options: CallOptions, messages: Sequence[BaseMessage]) -> ChatR
         body["max_completion_tokens"] = options.max_tokens
     body |= options.model_kwargs
     fence = CodeFenceStripper() if response_format else None
-    builder = ResponseBuilder(options.model, stop, parser, NativeReader(), fence)
+    native = NativeToolCallParser(refuse=options.tool_calling != "native")
+    builder = ResponseBuilder(options.model, stop, parser, native, fence)
     return ChatRequest(body, builder)
 
 
@@ -77,13 +104,35 @@ def _tool_instructions(
     tools: Sequence[OpenAITool],
     choice: str,
     response_format: Mapping[str, Any] | None,
+    key: str,
 ) -> str:
-    instructions = tool_instructions(tools, choice, options.parallel_tool_calls)
+    instructions = tool_instructions(tools, key, choice, options.parallel_tool_calls)
     if response_format is None:
         return instructions
     schema = response_format.get("json_schema", {}).get("schema")
-    form = schema_instructions(schema, with_tools=bool(instructions))
+    form = schema_instructions(schema, key, with_tools=bool(instructions))
     return f"{instructions}\n\n{form}".lstrip()
+
+
+def _foreign_texts(
+    messages: Sequence[BaseMessage],
+    api_messages: Sequence[Mapping[str, Any]],
+    instructions: str,
+    tools: Sequence[OpenAITool],
+    response_format: Mapping[str, Any] | None,
+) -> Iterator[str]:
+    """List what the model reads and did not write itself, but for our own instructions."""
+    for message in api_messages:
+        content = message["content"]
+        for part in [{"text": content}] if isinstance(content, str) else content:
+            if message["role"] != "assistant":
+                yield part.get("text", "").removesuffix(instructions)
+    for tool in tools:
+        described = {name: value for name, value in tool["function"].items() if name != "name"}
+        yield json.dumps(described, ensure_ascii=False, default=str)
+    if response_format:
+        yield json.dumps(response_format, ensure_ascii=False, default=str)
+    yield from foreign_texts(messages)
 
 
 def _warn_if_not_vision(model: str, messages: Iterable[Mapping[str, Any]]) -> None:
@@ -128,7 +177,7 @@ class ToolProbe:
     detail: str
 
 
-def probe_request(options: CallOptions) -> ChatRequest:
+def probe_request(options: CallOptions, api_key: str) -> ChatRequest:
     """Build a request of about 60 input tokens and at most 16 output tokens."""
     changes = {
         "tool_calling": "native",
@@ -137,7 +186,7 @@ def probe_request(options: CallOptions) -> ChatRequest:
         "max_tokens": _PROBE_MAX_TOKENS,
         "stop": None,
     }
-    return chat_request(options.replace(changes), [HumanMessage("Call the tool ping.")])
+    return chat_request(options.replace(changes), [HumanMessage("Call the tool ping.")], api_key)
 
 
 def detect_native_tools(sending: Workflow[ChatResult]) -> Workflow[ToolProbe]:

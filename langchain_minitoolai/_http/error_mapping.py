@@ -16,7 +16,7 @@ from langchain_minitoolai._http.transport import ExchangeTrace
 MAX_ERROR_BODY: Final = 64 * 1024
 """The most bytes of a page or an error body."""
 
-_TITLE: Final = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
+_TITLE: Final = re.compile(r"<title[^<>]{0,200}>([^<]*)", re.IGNORECASE)
 _MARKUP: Final = re.compile(
     r"<(script|style)\b.*?(?:</\1>|\Z)|<[^>]*(?:>|\Z)", re.IGNORECASE | re.DOTALL
 )

@@ -44,7 +44,7 @@ _ALIASES: Final = {
     "sampler": "scheduler",
     "text": "prompt",
 }
-_SIZE: Final = re.compile(r"\s*(\d{1,5})\s*(?:[x×*,:]\s*(\d{1,5})\s*)?(?:px)?\s*", re.IGNORECASE)
+_SIZE: Final = re.compile(r"(\d{1,5})\s*+(?:[x×*,:]\s*+(\d{1,5})\s*+)?(?:px)?", re.IGNORECASE)
 _RANGES: Final = {
     "width": contract.IMAGE_SIZE,
     "height": contract.IMAGE_SIZE,
@@ -178,7 +178,10 @@ def _strip(value: Any) -> Any:
 def _strip_unit(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("a boolean is no number")  # noqa: TRY004 - pydantic wants this class
-    return re.sub(r"(?i)\s*px\s*$", "", value).strip() if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    return text[:-2].rstrip() if text[-2:].lower() == "px" else text
 
 
 _Integer: Final = Annotated[int, BeforeValidator(_strip_unit)]
@@ -197,7 +200,7 @@ def _normalize(name: str) -> str:
 
 
 def _parse_size(size: Any) -> tuple[Any, Any] | None:
-    if isinstance(size, str) and (found := _SIZE.fullmatch(size)):
+    if isinstance(size, str) and (found := _SIZE.fullmatch(size.strip())):
         return int(found[1]), int(found[2] or found[1])
     if isinstance(size, Mapping) and set(size) == {"width", "height"}:
         return size["width"], size["height"]

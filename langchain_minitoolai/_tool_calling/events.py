@@ -1,13 +1,17 @@
-"""What an answer says, piece by piece: text, calls, and calls that went wrong."""
+"""Parser events: text, tool calls, and tool calls that are invalid; decoding of arguments."""
 
+import json
 import uuid
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, Final, TypeAlias
+
+MAX_DEPTH: Final = 100
+"""Deeper nesting of arguments is an error: parsers further on recurse."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Words for the reader of the answer."""
+    """Text for the reader of the answer."""
 
     text: str
 
@@ -38,30 +42,31 @@ class CallEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class BrokenCall:
+class InvalidCall:
     """A call that can't be made.
 
     Attributes:
-        index: As in `CallStart`; the same one where the call had begun.
+        index: As in `CallStart`, the same one where the call had begun; `None` for a call in
+            the form that this answer is not read for.
         id: As in `CallStart`.
         name: The tool's name, where it was read.
         raw: What the model wrote.
         reason: Why it is no call.
         started: Whether a `CallStart` came before.
-        seal: What to send after the pieces (or after `raw`, where none were sent) so that
+        suffix: What to send after the pieces (or after `raw`, where none were sent) so that
             core, which completes JSON that was cut, reads no call from it.
     """
 
-    index: int
+    index: int | None
     id: str
     name: str | None
     raw: str
     reason: str
     started: bool
-    seal: str
+    suffix: str
 
 
-Event: TypeAlias = Text | CallStart | CallArguments | CallEnd | BrokenCall
+Event: TypeAlias = Text | CallStart | CallArguments | CallEnd | InvalidCall
 
 
 def new_call_id() -> str:
@@ -69,8 +74,8 @@ def new_call_id() -> str:
     return "call_" + uuid.uuid4().hex[:24]
 
 
-def cut_reason(finish_reason: str | None) -> str:
-    """Say why an answer ended inside a call."""
+def truncation_reason(finish_reason: str | None) -> str:
+    """Explain why an answer ended inside a call."""
     if finish_reason == "length":
         return "the answer reached its length limit inside the call"
     if finish_reason == "content_filter":
@@ -78,7 +83,7 @@ def cut_reason(finish_reason: str | None) -> str:
     return "the answer ended inside the call"
 
 
-def seal(arguments: str) -> str:
+def invalidating_suffix(arguments: str) -> str:
     """Find what makes a JSON text that was cut unreadable, whatever is appended to it.
 
     `langchain_core` completes cut JSON, so half a call would come out as a whole one. A
@@ -98,3 +103,33 @@ def seal(arguments: str) -> str:
             closers.pop()
     unquote = ('""' if escaped else '"') if in_string else ""
     return unquote + ("]" if closers and closers[-1] == "}" else "}")
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no value of JSON")
+
+
+# Models write line ends inside strings, which the grammar forbids.
+DECODER: Final = json.JSONDecoder(strict=False, parse_constant=_refuse)
+
+
+def decode_arguments(arguments: Any) -> dict[str, Any]:
+    """Decode a call's arguments, or check those that are decoded already.
+
+    Raises:
+        ValueError: If they are no JSON object, or one that is nested too deep.
+    """
+    try:
+        decoded = DECODER.decode(arguments) if isinstance(arguments, str) else arguments
+    except RecursionError:
+        raise ValueError("they are nested too deep") from None
+    if not isinstance(decoded, dict):
+        raise ValueError("they are no JSON object")  # noqa: TRY004 - as the decoder's own errors
+    if _is_deep(decoded, MAX_DEPTH):
+        raise ValueError(f"they are nested deeper than {MAX_DEPTH} levels")
+    return decoded
+
+
+def _is_deep(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_is_deep(each, levels - 1) for each in inner)

@@ -1,29 +1,28 @@
-"""Calls and results in the history of a conversation, whoever made them -> plain text.
+"""History rendering: calls and results in a conversation, whoever made them, to plain text.
 
 LangChain's own messages, and the blocks of Anthropic, OpenAI and LangChain's v1 content. A
-call needs no result here, nor a result a call: the service sees words, and roles it knows.
+call needs no result here, nor a result a call: the service sees text, and roles it knows.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from langchain_minitoolai._tool_calling.prompt import (
     ToolResult,
-    neutral_json,
-    neutralise,
+    mask_key,
     render_calls,
     render_results,
 )
 
 Part: TypeAlias = dict[str, Any]
 ImageReader: TypeAlias = Callable[[Mapping[str, Any]], Part | None]
-"""Turns a content block into an `image_url` part; `None` says that it is no picture."""
+"""Turns a content block into an `image_url` part; `None` says that it is no image."""
 
 _CALLS: Final = ("tool_use", "tool_call", "function_call")
-_UNSAID: Final = (
+NON_CONTENT_BLOCKS: Final = (
     *_CALLS,
     "tool_call_chunk",
     "invalid_tool_call",
@@ -34,7 +33,7 @@ _UNSAID: Final = (
     "reasoning_content",
     "non_standard",
 )
-"""Blocks that are calls, told of elsewhere, or a model's thoughts, meant for that model."""
+"""Blocks that are calls, rendered elsewhere, or a model's thoughts, meant for that model."""
 _MEDIA: Final = ("image", "image_url", "input_image", "audio", "input_audio", "video", "file")
 
 
@@ -49,31 +48,32 @@ def call_names(messages: Iterable[BaseMessage]) -> dict[str, str]:
     }
 
 
-def assistant_text(message: AIMessage) -> str:
-    """Write what the model said and called; empty where it said nothing."""
-    said = neutralise(words_of(message)).strip()
-    return "\n".join(text for text in (said, render_calls(calls_of(message))) if text)
+def assistant_text(message: AIMessage, key: str) -> str:
+    """Render a model's text and calls; empty where there is neither."""
+    text = mask_key(text_of(message), key).strip()
+    return "\n".join(part for part in (text, render_calls(calls_of(message), key)) if part)
 
 
-def words_of(message: AIMessage) -> str:
-    """Write what the model said, in whatever blocks, without its calls and thoughts."""
+def text_of(message: AIMessage) -> str:
+    """Render a model's text, in whatever blocks, without its calls and thoughts."""
     content = message.content
     blocks = [content] if isinstance(content, str) else content
     return "".join(_block_text(block) for block in blocks)
 
 
 def results_content(
-    messages: Sequence[ToolMessage], names: Mapping[str, str], read_image: ImageReader
+    messages: Sequence[ToolMessage], names: Mapping[str, str], read_image: ImageReader, key: str
 ) -> tuple[str, list[Part]]:
-    """Write results that came in a row, for one `user` message.
+    """Render results that came in a row, for one `user` message.
 
     Args:
         messages: The results.
         names: The tools' names by call id, as from `call_names`.
-        read_image: Makes the parts of pictures.
+        read_image: Makes the parts of images.
+        key: The conversation's key.
 
     Returns:
-        The text, and the parts of the pictures it names as `[image 1]` and so on.
+        The text, and the parts of the images it names as `[image 1]` and so on.
     """
     parts: list[Part] = []
     results = [
@@ -85,11 +85,11 @@ def results_content(
         )
         for message in messages
     ]
-    return render_results(results), parts
+    return render_results(results, key), parts
 
 
 def result_text(content: Any, parts: list[Part], read_image: ImageReader) -> str:
-    """Write a result's content as words, which name its pictures; those go to `parts`."""
+    """Render a result's content as text, which names its images; those go to `parts`."""
     if isinstance(content, str):
         return content
     lines: list[str] = []
@@ -101,17 +101,38 @@ def result_text(content: Any, parts: list[Part], read_image: ImageReader) -> str
         elif isinstance(block, str | Mapping):
             lines.append(_block_text(block))
         else:
-            lines.append(neutral_json(block))
+            lines.append(json.dumps(block, ensure_ascii=False, default=str))
     return "\n".join(lines)
 
 
+def foreign_texts(messages: Iterable[BaseMessage]) -> Iterator[str]:
+    """List the texts in a model's messages that others may have written first.
+
+    Its own arguments are not among them, but the strings in those are: it may have copied them.
+    """
+    for message in messages:
+        if isinstance(message, AIMessage):
+            yield text_of(message)
+            for call in calls_of(message):
+                yield from _strings(call["args"])
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for each in value.values() if isinstance(value, Mapping) else ():
+        yield from _strings(each)
+    for each in value if isinstance(value, list) else ():
+        yield from _strings(each)
+
+
 def block_results(
-    blocks: Iterable[Mapping[str, Any]], names: Mapping[str, str], read_image: ImageReader
+    blocks: Iterable[Mapping[str, Any]], names: Mapping[str, str], read_image: ImageReader, key: str
 ) -> tuple[str, list[Part]]:
-    """Write the results in Anthropic's `tool_result` blocks, as `results_content` does."""
+    """Render the results in Anthropic's `tool_result` blocks, as `results_content` does."""
     parts: list[Part] = []
     results = [_block_result(block, names, parts, read_image) for block in blocks]
-    return render_results(results), parts
+    return render_results(results, key), parts
 
 
 def _block_result(
@@ -141,8 +162,8 @@ def calls_of(message: AIMessage) -> list[dict[str, Any]]:
 
 def _as_written(call: Mapping[str, Any], message: AIMessage) -> dict[str, Any]:
     """Give a broken call as the model wrote it; added up from a stream it holds less."""
-    told = message.response_metadata.get("invalid_tool_calls")
-    for kept in told if isinstance(told, list) else ():
+    written = message.response_metadata.get("invalid_tool_calls")
+    for kept in written if isinstance(written, list) else ():
         if isinstance(kept, Mapping) and call["id"] and kept.get("id") == call["id"]:
             return {**call, "args": kept.get("args", call["args"])}
     return dict(call)
@@ -169,13 +190,15 @@ def _decoded(arguments: Any) -> Any:
 
 
 def _block_text(block: str | Mapping[str, Any]) -> str:
-    """Write a block as words; media only by name, since their data would drown the rest."""
+    """Render a block as text; media only by name, since their data would drown the rest."""
     if isinstance(block, str):
         return block
     kind = str(block.get("type") or "")
     for key in ("text", "refusal"):
         if isinstance(block.get(key), str):
             return str(block[key])
-    if kind in _UNSAID:
+    if kind in NON_CONTENT_BLOCKS:
         return ""
-    return f"[{kind}]" if kind in _MEDIA else json.dumps(dict(block), default=str)
+    return (
+        f"[{kind}]" if kind in _MEDIA else json.dumps(dict(block), ensure_ascii=False, default=str)
+    )

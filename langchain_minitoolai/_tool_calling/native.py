@@ -1,19 +1,19 @@
-"""OpenAI's own fields for tools, for the day the service forwards them."""
+"""Native tool calling: OpenAI's own fields, for the day the service forwards them."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_minitoolai._tool_calling.events import (
-    BrokenCall,
     CallArguments,
     CallEnd,
     CallStart,
     Event,
-    cut_reason,
+    InvalidCall,
+    decode_arguments,
+    invalidating_suffix,
     new_call_id,
-    seal,
+    truncation_reason,
 )
 from langchain_minitoolai._tool_calling.prompt import MODES, OpenAITool, choose_tools
 
@@ -59,16 +59,22 @@ class _Open:
     sent: int = 0
 
 
-class NativeReader:
-    """Reads `delta.tool_calls` (or a whole message's `tool_calls`) into events."""
+class NativeToolCallParser:
+    """Parses `delta.tool_calls` (or a whole message's `tool_calls`) to events."""
 
-    def __init__(self, new_id: Callable[[], str] = new_call_id) -> None:
-        """Begin with no call; `new_id` makes the ids that the service leaves out."""
+    def __init__(self, *, refuse: bool = False, new_id: Callable[[], str] = new_call_id) -> None:
+        """Begin with no call.
+
+        Args:
+            refuse: Whether such calls are invalid here, since the answer is read for others.
+            new_id: Makes the ids that the service leaves out.
+        """
+        self._refuse = refuse
         self._new_id = new_id
         self._open: dict[int | str, _Open] = {}
 
     def feed(self, tool_calls: Any) -> list[Event]:
-        """Read the value of a `tool_calls` field; what is not in OpenAI's form is ignored."""
+        """Parse the value of a `tool_calls` field; what is not in OpenAI's form is ignored."""
         events: list[Event] = []
         for place, delta in enumerate(tool_calls if isinstance(tool_calls, list) else ()):
             if isinstance(delta, Mapping):
@@ -76,9 +82,10 @@ class NativeReader:
         return events
 
     def finish(self, finish_reason: str | None = None) -> list[Event]:
-        """Read the answer's end; `finish_reason` is the service's own."""
+        """Parse the answer's end; `finish_reason` is the service's own."""
         calls, self._open = self._open, {}
-        return [event for call in calls.values() for event in _end(call, finish_reason)]
+        end = _refused if self._refuse else _end
+        return [event for call in calls.values() for event in end(call, finish_reason)]
 
     def _read(self, delta: Mapping[str, Any], place: int) -> list[Event]:
         call = self._find(delta, place)
@@ -89,7 +96,7 @@ class NativeReader:
             call.name = call.name or name
         if isinstance(arguments, str) and arguments:
             call.pieces.append(arguments)
-        return _progress(call)
+        return [] if self._refuse else _progress(call)
 
     def _find(self, delta: Mapping[str, Any], place: int) -> _Open:
         index, call_id = delta.get("index"), delta.get("id")
@@ -113,25 +120,32 @@ def _progress(call: _Open) -> list[Event]:
 
 def _end(call: _Open, finish_reason: str | None) -> list[Event]:
     raw = "".join(call.pieces)
-    reason = _fault(call.name, raw, finish_reason)
-    if reason:
+    if reason := _fault(call.name, raw, finish_reason):
+        suffix = invalidating_suffix(raw)
         name = call.name or None
-        return [BrokenCall(call.index, call.id, name, raw, reason, call.started, seal(raw))]
+        return [InvalidCall(call.index, call.id, name, raw, reason, call.started, suffix)]
     if not raw.strip():
         return [CallArguments(call.index, "{}"), CallEnd(call.index, "{}")]
     return [CallEnd(call.index, raw)]
 
 
+def _refused(call: _Open, _: str | None) -> list[Event]:
+    raw = "".join(call.pieces)
+    reason = "the service sent a native call, and tool_calling is 'prompted'"
+    suffix = invalidating_suffix(raw)
+    return [InvalidCall(None, call.id, call.name or None, raw, reason, False, suffix)]  # noqa: FBT003
+
+
 def _fault(name: str, raw: str, finish_reason: str | None) -> str:
-    """Say why a call can't be made, if so."""
+    """Explain why a call can't be made, if so."""
     cut = finish_reason in ("length", "content_filter")
     if not name:
         return "the call names no tool"
     if not raw.strip():
         # Cut before its first argument, or a call that needs none.
-        return cut_reason(finish_reason) if cut else ""
+        return truncation_reason(finish_reason) if cut else ""
     try:
-        arguments = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        return cut_reason(finish_reason) if cut else f"the arguments can't be read: {error}"
-    return "" if isinstance(arguments, dict) else "the arguments are no JSON object"
+        decode_arguments(raw)
+    except ValueError as error:
+        return truncation_reason(finish_reason) if cut else f"the arguments can't be read: {error}"
+    return ""

@@ -1,238 +1,456 @@
-"""Answers in the prompted form, piece by piece -> text and calls (a state machine).
+"""Tool-call parser: the streamed text of an answer to text and tool-call events.
 
-A call stands in `<tool_call>` tags, in a Markdown fence, or opens the message as bare JSON,
-one object or a list. What is no call of a bound tool is text, and flows at once: only a tail
-that could still become a marker, or the opening of a call, is held back.
+A tag with the conversation's key opens a call, which is read as it comes. Calls without the key
+are read only where they end the answer, once it has ended, and only if nobody else wrote them.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Set as AbstractSet
+from typing import Any, Final, NamedTuple
 
-from langchain_minitoolai._tool_calling.events import Event, Text, cut_reason, new_call_id
-from langchain_minitoolai._tool_calling.value import CallLog, ValueReader
+from langchain_minitoolai._tool_calling import events
+from langchain_minitoolai._tool_calling.events import DECODER, Event, decode_arguments
+from langchain_minitoolai._tool_calling.markdown import Kind, MarkdownScanner
+from langchain_minitoolai._tool_calling.prompt import mask_key
+from langchain_minitoolai._tool_calling.quotations import ARGUMENT_KEYS, Quotations
 
-TAG: Final = "<tool_call>"
-END_TAG: Final = "</tool_call>"
-FENCE: Final = "```"
-LANGUAGES: Final = ("", "json", "tool_call", "tool_calls", "tool_code")
+MAX_UNKEYED: Final = 32  # more are text: each is looked for in all of the input
+_CALL_KEYS: Final = frozenset({"name", "id", "type", *ARGUMENT_KEYS})
+_TAGS: Final = ("<tool_call", "</tool_call", "<think>", "</think>")
+_TAG_LENGTH: Final = 80
+_UNFINISHED_TAG: Final = re.compile(r"</?tool_call(?:\s[^<>]{0,60})?", re.IGNORECASE)
+_CLOSE_TAG: Final = re.compile(r"</tool_call(?:\s[^<>]{0,60})?>", re.IGNORECASE)
+_BETWEEN: Final = re.compile(r"(?:[\s,`]|</?tool_call(?:\s[^<>]{0,60})?>)++", re.IGNORECASE)
+_FENCE_LINE: Final = re.compile(r"\s*(?:`{3,}(?:json|tool_calls?|tool_code)?\s*)?", re.IGNORECASE)
+_PLAIN: Final = re.compile(r"[^<`~\n]+")
+_S: Final = r"\s{0,64}"
+_HEAD: Final = re.compile(
+    rf'{_S}\{{{_S}"name"{_S}:{_S}"([^"\\]{{1,200}})"{_S},'
+    rf'{_S}"(?:{"|".join(ARGUMENT_KEYS)})"{_S}:{_S}(?=\{{)'
+)
+_HEAD_LENGTH: Final = 1000
+_STEP: Final = 256
+_FIRST_KEY: Final = re.compile(
+    rf'[\s\[]{{0,64}}\{{{_S}"([^"\\]{{0,80}})"(?:{_S}:{_S}"([^"\\]{{0,200}})")?'
+)
+_COULD_BE_FIRST_KEY: Final = re.compile(rf'[\s\[]{{0,64}}(?:\{{{_S}(?:"[^"\\]{{0,80}})?)?')
+_NAME: Final = re.compile(rf'"name"{_S}:{_S}"([^"\\]{{1,200}})"')
+_BLANKS: Final = re.compile(r"\s+")
+_OUTSIDE: Final = re.compile(r'[^"{}\[\]<\\]+')
+_INSIDE: Final = re.compile(r'(?:[^"\\]++|\\.)++', re.DOTALL)
 
-_SPACES: Final = re.compile(r"[ \t\r\n]*")
-_AFTER_TAG: Final = re.compile(r"[ \t\r\n]{0,64}")
-_WORD: Final = re.compile(r"[A-Za-z_]{0,10}")
-_BRACKETS: Final = ("{", "[")
-_LINE_START: Final = 4
-"""A line end and three spaces: what may stand before a fence."""
-_MARKER: Final = re.compile(f"{TAG}|{FENCE}", re.IGNORECASE | re.ASCII)
-_CLOSERS: Final = {
-    END_TAG: re.compile(END_TAG, re.IGNORECASE | re.ASCII),
-    FENCE: re.compile(FENCE),
-    "": re.compile(r"(?!)"),
-}
 
+class ToolCallParser:
+    """Parses one answer; any cut of it gives the same events, once adjacent pieces are merged.
 
-class ToolReader:
-    """Reads one answer; any cut of it gives the same events, once adjacent pieces are merged."""
+    A state is a method that reads on from a position and returns where it stopped.
+    """
 
-    def __init__(self, names: Iterable[str], new_id: Callable[[], str] = new_call_id) -> None:
-        """Read calls of the tools `names`; `new_id` makes the calls' ids."""
+    def __init__(
+        self,
+        names: Iterable[str],
+        key: str,
+        quotations: Quotations | None = None,
+        *,
+        strict: bool = False,
+        new_id: Callable[[], str] = events.new_call_id,
+    ) -> None:
+        """Stand before the answer.
+
+        Args:
+            names: The tools that may be called.
+            key: The conversation's key.
+            quotations: Calls without the key that stand here are text.
+            strict: Whether all calls without the key are text.
+            new_id: Makes the calls' ids.
+        """
         self._names = frozenset(names)
-        self._log = CallLog(new_id)
-        self._state = "opening"
-        self._plain = False
-        self._held = ""
-        self._before = "\n"  # the last few characters, to know where a line starts
-        self._in_fence = False
-        self._marker = ""
-        self._closer = ""
-        self._value = ValueReader(self._names, self._log, "", explicit=False)
-        self._gap: str | None = None  # white space after a call, dropped if no text follows
+        self._key = key
+        self._quotations = quotations or Quotations(())
+        self._strict = strict or not self._names
+        self._new_id = new_id
+        self._tag = re.compile(rf'(?i:<tool_call\s{{1,8}}key\s{{0,8}}=\s{{0,8}}"){key}"\s{{0,8}}>')
+        self._state = self._text
+        self._markdown = MarkdownScanner()
+        self._flowing = False  # whether plain text changes nothing
+        self._held = ""  # the tail of what came, which may be the start of a tag or of the key
+        self._opening = ""  # the tag of what may be a call
+        self._content = _Content(keyed=False)
+        self._again = ""  # what turned out to be text, to be read as such
+        self._events: list[Event] = []
+        self._out: list[str] = []  # text that is in no event yet
+        self._gap: list[str] = []  # what is not shown unless text follows
+        self._in_gap = self._fence_in_gap = False
         self._calls = 0
+        self._id = ""  # of the call that is being streamed
 
     def feed(self, text: str) -> list[Event]:
-        """Read a piece of the answer."""
-        if self._plain and "<" not in text and "`" not in text:
-            self._before = (self._before + text)[-_LINE_START:]
-            return [Text(text)]
-        text, self._held = self._held + text, ""
-        position = 0
-        while position < len(text):
-            position = self._step(text, position)
-        self._plain = self._state == "text" and not self._held and self._gap is None
-        return self._take()
+        """Parse a piece of the answer."""
+        if self._flowing and _PLAIN.fullmatch(text) and self._tail(text) == len(text):
+            return [events.Text(mask_key(text, self._key))]
+        text = self._held + text
+        end = self._tail(text)
+        self._held = text[end:]
+        self._read_tags(text[:end])
+        calm = self._state == self._text and not self._held and not self._in_gap
+        self._flowing = calm and self._markdown.mid_line
+        return self._take_events()
 
     def finish(self, finish_reason: str | None = None) -> list[Event]:
-        """Read the answer's end; `finish_reason` is the service's own."""
-        if self._state == "tagged":
-            self._begin(self._held, END_TAG)
-        elif self._state == "fenced":
-            self._say(self._marker + self._held)
-        elif self._state == "broken":
-            self._end_broken(self._held, "")
-        else:
-            self._say(self._held)
-        if self._state == "value":
-            self._say(self._value.cut(cut_reason(finish_reason)))
-        self._state, self._held, self._plain = "text", "", False
-        return self._take()
+        """Parse the answer's end; `finish_reason` is the service's own."""
+        self._read(self._held)
+        self._held = ""
+        self._interrupt(events.truncation_reason(finish_reason), ended=True)
+        self._emit("", self._markdown.take("\n"))
+        if not self._fence_in_gap and "".join(self._gap).strip():
+            self._flush_gap()
+        return self._take_events()
 
-    def _take(self) -> list[Event]:
-        events, self._log.events = self._log.events, []
-        return events
-
-    def _step(self, text: str, position: int) -> int:
-        read: Callable[[str, int], int] = getattr(self, "_read_" + self._state)
-        return read(text, position)
-
-    # --- Text ---------------------------------------------------------------------
-
-    def _say(self, text: str) -> None:
-        if not text:
-            return
-        self._before = (self._before + text)[-_LINE_START:]
-        if self._gap is not None:
-            text = self._gap + text
-            self._gap = text if text.isspace() else None
-        if self._gap is None:
-            self._log.events.append(Text(text))
-
-    def _hold(self, text: str, position: int) -> int:
-        self._held = text[position:]
+    def _tail(self, text: str) -> int:
+        """Find where a tag or the key may have begun at the end of the text."""
+        start = text.rfind("<", max(0, len(text) - _TAG_LENGTH))
+        tail = text[start:].lower()
+        begun = any(tag.startswith(tail) for tag in _TAGS) and tail not in _TAGS[2:]
+        if start >= 0 and (begun or _UNFINISHED_TAG.fullmatch(tail)):
+            return start
+        for length in range(len(self._key) - 1, 0, -1):
+            if text.endswith(self._key[:length]):
+                return len(text) - length
         return len(text)
 
-    def _read_opening(self, text: str, position: int) -> int:
-        start = _end(_SPACES, text, position)
-        self._say(text[position:start])
-        if text[start : start + 1] in _BRACKETS:
-            self._begin("", "")
-        elif start < len(text):
-            self._state = "text"
-        return start
-
-    def _read_text(self, text: str, position: int) -> int:
-        for match in _MARKER.finditer(text, position):
-            start, marker = match.start(), match[0]
-            closes = marker == FENCE and self._in_fence
-            if marker == FENCE and not closes and not self._starts_line(text, position, start):
-                continue
-            self._say(text[position:start])
-            if closes:
-                self._say(marker)
-                self._in_fence = False
+    def _read_tags(self, text: str) -> None:
+        """Read text; tags with the key are found first, whatever they stand in."""
+        position = 0
+        for match in self._tag.finditer(text):
+            self._read(text[position : match.start()])
+            self._interrupt("another call began inside the call")
+            if self._markdown.quotes():
+                self._emit(match[0], self._markdown.take("<"))
             else:
-                self._marker, self._state = marker, "fenced" if marker == FENCE else "tagged"
-            return match.end()
-        end = min(_partial(text, position, TAG), self._partial_fence(text, position))
-        self._say(text[position:end])
-        return self._hold(text, end)
+                self._opening, self._state = match[0], self._keyed
+                self._content = _Content(keyed=True)
+            position = match.end()
+        self._read(text[position:])
 
-    def _partial_fence(self, text: str, position: int) -> int:
-        start = _partial(text, position, FENCE)
-        opens = self._in_fence or self._starts_line(text, position, start)
-        return start if opens else len(text)
+    def _read(self, text: str) -> None:
+        inputs = [(text, 0)]
+        while inputs:
+            text, position = inputs.pop()
+            while position < len(text) and not self._again:
+                position = self._state(text, position)
+            if self._again:
+                inputs += [(text, position), (self._again, 0)]
+                self._again = ""
 
-    def _starts_line(self, text: str, position: int, at: int) -> bool:
-        line = self._before + text[max(position, at - _LINE_START) : at]
-        return line[-_LINE_START:].rstrip(" ").endswith("\n")
+    def _interrupt(self, reason: str, *, ended: bool = False) -> None:
+        """End what is open: a tag with the key, or the answer's end, stands here."""
+        while self._state != self._text:
+            keyed, self._state = self._state == self._keyed, self._text
+            if keyed and (ended or self._content.head.strip()):
+                self._end_keyed(reason)
+            elif keyed or not (ended and self._accept_unkeyed(reason)):
+                self._reject(for_good=True)
+            self._read("")
 
-    # --- Markers ------------------------------------------------------------------
+    def _text(self, text: str, position: int) -> int:
+        said = self._markdown.said
+        for kind, end in self._markdown.read(text, position):
+            piece = text[position:end]
+            whole = kind == "text" and piece[0] in "{[" and not (said or self._markdown.thinking)
+            whole = whole and bool(_FENCE_LINE.fullmatch("".join(self._gap)))
+            if (whole or kind == "tag") and not self._strict:
+                self._opening, self._state = "" if whole else piece, self._unkeyed
+                self._content = _Content(keyed=False)
+                return position if whole else end
+            self._emit(piece, kind)
+            said, position = self._markdown.said, end
+        return position
 
-    def _read_tagged(self, text: str, position: int) -> int:
-        end = _end(_AFTER_TAG, text, position)
-        if end == len(text):
-            return self._hold(text, position)
-        if text[end] in _BRACKETS:
-            self._begin(text[position:end], END_TAG)
+    def _emit(self, text: str, kind: Kind = "text") -> None:
+        """Emit text; what goes with a call, should nothing else follow, waits."""
+        if kind in ("fence", "fence_end") or (self._in_gap and not text.strip()):
+            self._gap.append(text)
+            self._in_gap = True
+            if kind == "fence_end" and self._fence_in_gap:  # a fence around calls alone
+                self._gap, self._fence_in_gap = [], False
+            elif kind == "fence_end":
+                self._flush_gap()
+            return
+        if self._in_gap:
+            self._flush_gap()
+        self._out.append(text)
+
+    def _flush_gap(self) -> None:
+        self._out += self._gap
+        self._gap, self._in_gap, self._fence_in_gap = [], False, False
+
+    def _settle_gap(self) -> None:
+        """Decide what becomes of what stands before a call: a fence around calls alone goes."""
+        held = "".join(self._gap).strip()
+        if held and self._markdown.fence and held.startswith(self._markdown.fence):
+            self._fence_in_gap = True
+        elif held:
+            self._flush_gap()
+
+    def _unkeyed(self, text: str, position: int) -> int:
+        """Read what may be calls; it is kept until the answer ends, or until it can be none."""
+        # In steps, so that what is soon found to be none was not read far.
+        end = self._content.read(text, position, position + _STEP)
+        if not self._content.may_be_call(self._names):
+            self._reject()
+        elif end < min(len(text), position + _STEP):
+            self._reject(for_good=True)
+        return end
+
+    def _reject(self, *, for_good: bool = False) -> None:
+        """Take what may have been a call as text; what it holds may be one, unless `for_good`."""
+        if self._opening:
+            self._emit(self._opening, self._markdown.take("<"))
+        self._again, self._state = self._content.text, self._text
+        if for_good:
+            rest, self._again = self._again, ""
+            strict, self._strict = self._strict, True
+            self._text(rest, 0)
+            self._strict = strict
+
+    def _accept_unkeyed(self, reason: str) -> bool:
+        """Read calls without the key: all that stands there are such, or none is."""
+        values, rest, error = _decode_values(self._content.text)
+        calls = [_read_call(value, self._names, keyed=False) for value, _ in values]
+        name = _NAME.search(rest)
+        if (
+            not (name and name[1] in self._names if rest else calls)
+            or len(calls) > MAX_UNKEYED
+            or any(call.problem for call in calls)
+            or any(self._quotations.holds(call.name, call.arguments) for call in calls)
+            or (rest and self._quotations.holds_text(rest))
+        ):
+            return False
+        self._settle_gap()
+        for call in calls:
+            self._add_call(call)
+        if rest:
+            self._add_invalid(name and name[1], rest, reason or error)
+        return True
+
+    def _keyed(self, text: str, position: int) -> int:
+        content = self._content
+        end = content.read(text, position, len(text))
+        if content.head.lstrip()[:1] not in ("", "{", "["):  # the tag was only spoken of
+            self._reject()
             return end
-        self._say(self._marker)
-        self._state = "text"
-        return position
-
-    def _read_fenced(self, text: str, position: int) -> int:
-        word_end = _end(_WORD, text, position)
-        end = _end(_AFTER_TAG, text, word_end)
-        word = text[position:word_end].lower()
-        fits = word in LANGUAGES
-        if end == len(text):
-            if fits or (end == word_end and any(name.startswith(word) for name in LANGUAGES)):
-                return self._hold(text, position)
-        elif fits and text[end] in _BRACKETS:
-            self._begin(text[position:end], FENCE)
-            return end
-        self._say(self._marker)
-        self._state, self._in_fence = "text", True
-        return position
-
-    # --- Calls --------------------------------------------------------------------
-
-    def _begin(self, spaces: str, closer: str) -> None:
-        opening = self._marker + spaces
-        explicit = closer == END_TAG
-        self._value = ValueReader(self._names, self._log, opening, explicit=explicit)
-        self._state, self._closer, self._marker = "value", closer, ""
-
-    def _read_value(self, text: str, position: int) -> int:
-        value = self._value
-        position = value.read(text, position)
-        self._end_calls()
-        if value.foreign:
-            self._say(value.take_text())
-            self._in_fence = self._closer == FENCE
-            self._state = "text" if value.over else "value"
-        elif value.broken:
-            self._state = "broken"
-        elif value.over:
-            self._state = "closing"
-        return position
-
-    def _read_broken(self, text: str, position: int) -> int:
-        if match := _CLOSERS[self._closer].search(text, position):
-            self._end_broken(text[position : match.start()], match[0])
+        if content.name in self._names:
+            if not self._id:
+                self._settle_gap()
+                self._id = self._new_id()
+                self._add(events.CallStart(self._calls, self._id, content.name))
+            if piece := content.take_arguments():
+                self._add(events.CallArguments(self._calls, piece))
+        if match := _CLOSE_TAG.match(text, end):
+            self._state = self._text
+            self._end_keyed("")
             return match.end()
-        end = _partial(text, position, self._closer)
-        self._value.add(text[position:end])
-        return self._hold(text, end)
+        return end
 
-    def _end_broken(self, rest: str, closer: str) -> None:
-        self._value.add(rest)
-        self._state = "text"
-        if self._value.end_broken():
-            self._end_calls()
+    def _end_keyed(self, reason: str) -> None:
+        content = self._content
+        self._settle_gap()
+        values, rest, error = _decode_values(content.text)
+        for value, raw in values:
+            call = _read_call(value, self._names, keyed=True)
+            if self._id and not call.problem:
+                streamed = (content.name, decode_arguments(content.arguments))
+                again = streamed != (call.name, call.arguments)
+                call = call._replace(problem="the call gives a key twice" if again else "")
+            if call.problem:
+                self._add_invalid(call.name or None, raw, call.problem)
+            elif self._id:
+                self._add(events.CallEnd(self._calls, content.arguments))
+                self._next_call()
+            else:
+                self._add_call(call)
+        if not values or rest[:1] in ("{", "["):
+            name = _NAME.search(rest)
+            self._add_invalid(name and name[1], rest, reason or error or "the call is empty")
+        elif rest.strip("}] \t\r\n"):
+            self._again = rest
+
+    def _add(self, *added: Event) -> None:
+        if text := mask_key("".join(self._out), self._key):
+            self._events.append(events.Text(text))
+        self._out = []
+        self._events += added
+
+    def _take_events(self) -> list[Event]:
+        self._add()
+        taken, self._events = self._events, []
+        return taken
+
+    def _add_call(self, call: "_Call") -> None:
+        index, arguments = self._calls, json.dumps(call.arguments)
+        self._add(events.CallStart(index, self._new_id(), call.name))
+        self._add(events.CallArguments(index, arguments), events.CallEnd(index, arguments))
+        self._next_call()
+
+    def _add_invalid(self, name: str | None, raw: str, reason: str) -> None:
+        raw, started = mask_key(raw.strip(), self._key), bool(self._id)
+        suffix = events.invalidating_suffix(self._content.arguments if started else raw)
+        call_id = self._id or self._new_id()
+        self._add(events.InvalidCall(self._calls, call_id, name, raw, reason, started, suffix))
+        self._next_call()
+
+    def _next_call(self) -> None:
+        self._calls += 1
+        self._id, self._in_gap, self._markdown.said = "", True, True
+        if not self._fence_in_gap:
+            self._gap = []
+        self._markdown.start_line()
+
+
+class _Call(NamedTuple):
+    """What a JSON value says of a call; `problem` is why it is none."""
+
+    name: str
+    arguments: dict[str, Any]
+    problem: str
+
+
+def _read_call(value: Any, names: AbstractSet[str], *, keyed: bool) -> _Call:
+    """Read a call; one without the key must give its arguments."""
+    name = value.get("name") if isinstance(value, dict) else None
+    if not isinstance(name, str):
+        return _Call("", {}, "it is no JSON object that names a tool")
+    if name not in names:
+        bound = ", ".join(sorted(names)) or "none"
+        return _Call(name, {}, f"no tool is called {name!r}; those to call are: {bound}")
+    if strange := [key for key in value if key not in _CALL_KEYS]:
+        return _Call(name, {}, f"{strange[0]!r} is no key of a call")
+    given = [value[key] for key in ARGUMENT_KEYS if key in value]
+    if len(given) > 1:
+        return _Call(name, {}, "the call gives its arguments twice")
+    arguments = given[0] if given else None
+    try:
+        return _Call(name, decode_arguments((arguments or {}) if keyed else arguments), "")
+    except ValueError as error:
+        return _Call(name, {}, f"the arguments can't be read: {error}")
+
+
+def _decode_values(text: str) -> tuple[list[tuple[Any, str]], str, str]:
+    """Decode values, and what lists hold, each with its text; give the rest, and its fault."""
+    values: list[tuple[Any, str]] = []
+    position, error = _end_of(_BETWEEN, text, 0), ""
+    while position < len(text) and not error:
+        try:
+            value, end = DECODER.raw_decode(text, position)
+        except (ValueError, RecursionError) as problem:
+            error = f"it is no JSON: {problem}"
         else:
-            self._say(self._value.take_text() + closer)
-
-    def _end_calls(self) -> None:
-        """Start a line, and wait for more than white space, where calls have ended."""
-        if self._calls != self._log.calls:
-            self._calls, self._gap, self._before = self._log.calls, "", "\n"
-
-    def _read_closing(self, text: str, position: int) -> int:
-        start = _end(_SPACES, text, position)
-        self._say(text[position:start])
-        if text[start : start + 1] in _BRACKETS:
-            self._begin("", self._closer)
-            return start
-        closer = text[start : start + len(self._closer)].lower()
-        if closer == self._closer and start < len(text):
-            self._before = "\n"
-            self._gap = "" if closer else self._gap
-        elif self._closer.startswith(closer) and start + len(closer) == len(text):
-            return self._hold(text, start)
-        else:
-            self._in_fence = self._closer == FENCE
-            closer = ""
-        self._state = "text"
-        return start + len(closer)
+            raw = text[position:end]
+            values += [(each, raw) for each in value] if isinstance(value, list) else [(value, raw)]
+            position = _end_of(_BETWEEN, text, end)
+    return values, text[position:], error
 
 
-def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
-    match = pattern.match(text, position)
+def _end_of(pattern: re.Pattern[str], text: str, position: int, limit: int | None = None) -> int:
+    match = pattern.match(text, position, len(text) if limit is None else limit)
     return match.end() if match else position
 
 
-def _partial(text: str, position: int, marker: str) -> int:
-    """Find where `marker` may have begun at the end of the text."""
-    for length in range(min(len(marker) - 1, len(text) - position), 0, -1):
-        if marker.startswith(text[-length:].lower()):
-            return len(text) - length
-    return len(text)
+class _Content:
+    """What may be calls: JSON values, as far as they go.
+
+    With the key, only a closing tag outside of strings ends it; without, whatever is neither
+    JSON nor a tag or a fence between values.
+
+    Attributes:
+        head: Its first characters.
+        name: The tool's name, once a call has begun in the form asked for.
+    """
+
+    def __init__(self, *, keyed: bool) -> None:
+        self.head = self.name = ""
+        self._keyed = keyed
+        self._pieces: list[str] = []
+        self._length = self._depth = 0
+        self._between = None if keyed else _BLANKS  # what may stand here besides JSON
+        self._in_string = self._escaped = False
+        self._start = self._end = -1  # where the arguments stand
+        self._arguments: list[str] = []
+        self._taken = 0
+
+    @property
+    def text(self) -> str:
+        """All that was read."""
+        return "".join(self._pieces)
+
+    @property
+    def arguments(self) -> str:
+        """The text of the arguments, so far as they were read."""
+        return "".join(self._arguments)
+
+    def take_arguments(self) -> str:
+        """Take the argument text that has come since the last time."""
+        piece = "".join(self._arguments[self._taken :])
+        self._taken = len(self._arguments)
+        return piece
+
+    def may_be_call(self, names: AbstractSet[str]) -> bool:
+        """Check whether the first key, and the name where that comes first, are a call's."""
+        if not (match := _FIRST_KEY.match(self.head)):
+            return bool(_COULD_BE_FIRST_KEY.fullmatch(self.head))
+        key, name = match.groups()
+        return key in _CALL_KEYS if name is None or key != "name" else name in names
+
+    def read(self, text: str, position: int, limit: int) -> int:
+        """Read on, to about `limit`; the outcome is where the reading stopped."""
+        start, end = position, min(limit, len(text))
+        while position < end:
+            if self._in_string:
+                position = self._read_string(text, position, end)
+            elif self._between and (match := self._between.match(text, position)):
+                position = match.end()
+            elif self._ends_at(text, position):
+                break
+            else:
+                char = text[position]
+                position += 1
+                self._in_string = char == '"'
+                self._depth += (char in "{[") - (char in "}]")
+                self._between = None if self._keyed or self._depth else _BETWEEN
+                if char in "}]" and self._depth == 1 and self._end < 0:
+                    self._end = self._length + position - start
+                if not self._in_string and (self._depth or self._keyed):
+                    position = _end_of(_OUTSIDE, text, position, end)
+        self._keep(text[start:position])
+        return position
+
+    def _ends_at(self, text: str, position: int) -> bool:
+        char = text[position]
+        if self._keyed:
+            return char == "<" and bool(_CLOSE_TAG.match(text, position))
+        return char in "<\\" if self._depth else char not in "{["
+
+    def _read_string(self, text: str, position: int, limit: int) -> int:
+        if self._escaped:
+            self._escaped = False
+            return position + 1
+        position = _end_of(_INSIDE, text, position, limit)
+        if position < limit:
+            self._escaped = self._in_string = text[position] == "\\"
+            position += 1
+        return position
+
+    def _keep(self, piece: str) -> None:
+        """Keep a piece, and find what of it are arguments."""
+        if len(self.head) < _HEAD_LENGTH:
+            self.head += piece[: _HEAD_LENGTH - len(self.head)]
+            if self._start < 0 and (match := _HEAD.match(self.head)):
+                self.name, self._start = match[1], match.end()
+        if self._start >= 0:
+            first = max(self._start - self._length, 0)
+            last = len(piece) if self._end < 0 else max(self._end - self._length, 0)
+            self._arguments += [piece[first:last]] if first < last else []
+        self._pieces.append(piece)
+        self._length += len(piece)

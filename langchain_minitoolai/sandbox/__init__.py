@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 from langchain_minitoolai.sandbox import faults
-from langchain_minitoolai.sandbox._chat import ToolCall
+from langchain_minitoolai.sandbox._chat import CallForm, ToolCall
 from langchain_minitoolai.sandbox._jobs import JobSeconds
 from langchain_minitoolai.sandbox._ledger import Charge
 from langchain_minitoolai.sandbox._service import Received, Script, Service, Settings
 
 __all__ = [
+    "CallForm",
     "Charge",
     "JobSeconds",
     "Received",
@@ -43,6 +44,7 @@ def running(  # noqa: PLR0913 - each is a switch of its own
     job_seconds: JobSeconds = None,
     token_seconds: float = 0.0,
     native_tools: bool = False,
+    call_form: CallForm = "keyed",
     upstream: str | None = None,
     upstream_model: str | None = None,
 ) -> Iterator[Service]:
@@ -57,6 +59,10 @@ def running(  # noqa: PLR0913 - each is a switch of its own
             or by default 1 to 4 seconds, drawn by model, steps and size.
         token_seconds: The pause before each event of an answer.
         native_tools: Whether OpenAI's fields for tools are accepted, and calls come so.
+        call_form: How calls are written where tools stand in the prompt. `"keyed"` is as the
+            prompt asks for; the rest are what models do instead: `"unkeyed"`, `"wrong_key"`,
+            `"single_line"`, `"unclosed"`, `"string_arguments"`, `"fenced"` and `"bare"` JSON.
+            `"quoted"` calls as asked, and repeats results and questions word for word.
         upstream: The address of an OpenAI-compatible server that answers in place of the
             built-in brain.
         upstream_model: That server's name of the model to use; by default the one asked for
@@ -78,6 +84,7 @@ def running(  # noqa: PLR0913 - each is a switch of its own
         job_seconds=job_seconds,
         token_seconds=token_seconds,
         native_tools=native_tools,
+        call_form=call_form,
         upstream=upstream,
         upstream_model=upstream_model,
     )

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import get_args
 
 from langchain_minitoolai import sandbox
 
@@ -58,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--upstream-model", metavar="NAME", help="that server's model to use")
     parser.add_argument(
         "--native-tools", action="store_true", help="accept OpenAI's fields for tools as well"
+    )
+    parser.add_argument(
+        "--call-form",
+        choices=get_args(sandbox.CallForm),
+        default="keyed",
+        help="how calls are written (default: %(default)s)",
     )
     parser.add_argument(
         "--token-seconds",

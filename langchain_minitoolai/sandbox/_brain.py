@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from langchain_minitoolai.sandbox import _words
-from langchain_minitoolai.sandbox._chat import Part, ToolCall
+from langchain_minitoolai.sandbox._chat import CallForm, Part, ToolCall
 from langchain_minitoolai.sandbox._conversation import Conversation, Result, Tool, read
 from langchain_minitoolai.sandbox._fill import fill
 
@@ -17,14 +17,16 @@ _FITS: Final = 2
 _SIGNS: Final = {"+": "add", "*": "multiply", "×": "multiply", "-": "subtract", "/": "divide"}
 
 
-def answer(body: Mapping[str, Any]) -> Sequence[Part]:
-    """Answer a request that has been checked."""
+def answer(body: Mapping[str, Any], form: CallForm = "keyed") -> Sequence[Part]:
+    """Answer a request that has been checked; `form` says whether words repeat the input."""
     talk = read(body)
     tools = chosen(talk)
     if tools:
         return [ToolCall(tool.name, _arguments(tool, talk.question)) for tool in tools]
     if talk.schema is not None:
         return [json.dumps(fill(talk.schema, talk.question), ensure_ascii=False)]
+    if form == "quoted":
+        return ["\n".join(result.content for result in talk.results) or talk.question]
     if talk.results:
         return ["\n".join(map(_told, talk.results))]
     return [_said(talk)]

@@ -4,7 +4,8 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, TypeAlias
+from itertools import groupby
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 SNAPSHOTS: Final = {
     "gpt-4o-mini": "gpt-4o-mini-2024-07-18",
@@ -17,6 +18,21 @@ DONE: Final = b"data: [DONE]\n\n"
 IMAGE_TOKENS: Final = {"low": 85, "auto": 765, "high": 765}
 MESSAGE_TOKENS: Final = 4
 
+CallForm: TypeAlias = Literal[
+    "keyed",
+    "unkeyed",
+    "wrong_key",
+    "single_line",
+    "unclosed",
+    "string_arguments",
+    "fenced",
+    "bare",
+    "quoted",
+]
+"""How calls are written: as asked for (`keyed`, and `quoted`, where answers in words repeat their
+input), or with a slip."""
+
+_TAG: Final = re.compile(r"<tool_call[^<>]*>")
 _PIECE: Final = re.compile(r"\s?[^\W\d_]{1,8}|\s?\d{1,3}|\s?[^\w\s]|\s|\w", re.UNICODE)
 
 
@@ -63,6 +79,8 @@ def compose(
     stop: Sequence[str] = (),
     finish_reason: str | None = None,
     stamp: str = "",
+    tag: str = "<tool_call>",
+    form: CallForm = "keyed",
 ) -> Answer:
     """Turn the parts of an answer into its tokens.
 
@@ -73,13 +91,15 @@ def compose(
         stop: Texts before which the answer ends.
         finish_reason: In place of the one that follows from the parts.
         stamp: What makes the ids of native calls unique.
+        tag: What opens a prompted call.
+        form: How prompted calls are written.
     """
-    calls = [part for part in parts if isinstance(part, ToolCall)] if native else []
-    text = "\n".join(
-        part if isinstance(part, str) else prompted_call(part)
-        for part in parts
-        if isinstance(part, str) or not native
-    )
+    calls = [part for part in parts if isinstance(part, ToolCall)]
+    if native:
+        text = "\n".join(part for part in parts if isinstance(part, str))
+    else:
+        text = prompted_text(parts, tag, form)
+        calls = []
     for mark in stop:
         text = text.split(mark, 1)[0]
     deltas: list[dict[str, Any]] = [{"content": piece} for piece in pieces(text)]
@@ -91,11 +111,41 @@ def compose(
     return Answer(deltas, reason)
 
 
-def prompted_call(call: ToolCall) -> str:
-    """Render a call in the form that a model asked for in words writes."""
+def prompted_text(parts: Sequence[Part], tag: str = "<tool_call>", form: CallForm = "keyed") -> str:
+    """Render texts and calls as a model writes them that was asked in its prompt for a form."""
+    texts: list[str] = []
+    for is_call, group in groupby(parts, lambda part: isinstance(part, ToolCall)):
+        if is_call:
+            calls = [part for part in group if isinstance(part, ToolCall)]
+            texts.append(_prompted_calls([_call_json(call, form) for call in calls], tag, form))
+        else:
+            texts += [str(part) for part in group]
+    return "\n".join(texts)
+
+
+def _call_json(call: ToolCall, form: CallForm) -> str:
     name = json.dumps(call.name, ensure_ascii=False)
-    body = f'{{"name": {name}, "arguments": {call.arguments_text}}}'
-    return f"<tool_call>\n{body}\n</tool_call>"
+    arguments = call.arguments_text
+    if form == "string_arguments":
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    return f'{{"name": {name}, "arguments": {arguments}}}'
+
+
+def _prompted_calls(calls: Sequence[str], tag: str, form: CallForm) -> str:
+    if form in ("fenced", "bare"):
+        text = calls[0] if len(calls) == 1 else f"[{', '.join(calls)}]"
+        return text if form == "bare" else f"```json\n{text}\n```"
+    tags = {"unkeyed": "<tool_call>", "wrong_key": '<tool_call key="000000">'}
+    space = "" if form == "single_line" else "\n"
+    end = "" if form == "unclosed" else f"{space}</tool_call>"
+    return "\n".join(f"{tags.get(form, tag)}{space}{call}{end}" for call in calls)
+
+
+def call_tag(body: Mapping[str, Any]) -> str:
+    """Find the tag that the developer messages ask for, as a model would copy it."""
+    developer = (message for message in body["messages"] if message["role"] == "developer")
+    texts = (part.get("text", "") for message in developer for part in content_parts(message))
+    return next((tags[-1] for text in texts if (tags := _TAG.findall(text))), "<tool_call>")
 
 
 def _call_deltas(index: int, call: ToolCall, stamp: str) -> Iterator[dict[str, Any]]:

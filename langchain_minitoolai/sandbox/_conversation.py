@@ -8,19 +8,19 @@ from typing import Any, Final
 
 from langchain_minitoolai.sandbox._chat import content_parts
 
-_BLOCK: Final = r"<{0}>\s*(.*?)\s*</{0}>"
+_BLOCK: Final = r"<{0}(?: [^<>]*)?>\s*(.*?)\s*</{0}>"
 _TOOLS: Final = re.compile(_BLOCK.format("tools"), re.DOTALL)
 _SCHEMA: Final = re.compile(_BLOCK.format("response_schema"), re.DOTALL)
 _CALL: Final = re.compile(_BLOCK.format("tool_call"), re.DOTALL)
 _RESULT: Final = re.compile(_BLOCK.format("tool_response"), re.DOTALL)
-_THING: Final = r"(?:tools?|functions?|of them|calls?|<tool_call>)"
+_THING: Final = r"(?:tools?|functions?|of them|calls?|<tool_call[^<>]*>)"
 _DEMAND: Final = re.compile(
     rf"\b(?:must|shall|have to|need to|required to|always)\b(?!\s+(?:not|never)\b)[^.;:\n]{{0,40}}?"
     rf"\b(?:call|use|invoke|contain|include|be)\b[^.;:\n]{{0,40}}?{_THING}"
     r"|\b(?:tool|function) call is (?:required|mandatory)"
     r"|\bat least one (?:tool |function )?call"
     r"|\b(?:answer|reply|respond) (?:only )?(?:with|by) (?:\w+ ){0,3}"
-    r"(?:call\b|calling|<tool_call>)",
+    r"(?:call\b|calling|<tool_call[^<>]*>)",
     re.IGNORECASE,
 )
 _JSON_RULE: Final = re.compile(
@@ -97,7 +97,7 @@ class _Turn:
         elif message["role"] == "tool":
             name = self.names.get(message.get("tool_call_id", ""), "the tool")
             self.results.append(Result(name, text, failed=False))
-        elif message["role"] == "user" and text.lstrip().startswith("<tool_response>"):
+        elif message["role"] == "user" and text.lstrip().startswith("<tool_response"):
             self.results += [_result(block) for block in _RESULT.findall(text)]
             self.question = _RESULT.sub("", text).strip() or self.question
         elif message["role"] == "user":

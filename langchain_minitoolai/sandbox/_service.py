@@ -7,7 +7,7 @@ from threading import Lock
 from typing import Any, TypeAlias
 
 from langchain_minitoolai.contract import API_BASE_VARIABLE, API_KEY_VARIABLE
-from langchain_minitoolai.sandbox._chat import Part, ToolCall
+from langchain_minitoolai.sandbox._chat import CallForm, Part, ToolCall
 from langchain_minitoolai.sandbox._jobs import JobSeconds, JobTable
 from langchain_minitoolai.sandbox._ledger import Charge, Ledger
 from langchain_minitoolai.sandbox.faults import Fault, Route, routes
@@ -25,6 +25,7 @@ class Settings:
     job_seconds: JobSeconds = None
     token_seconds: float = 0.0
     native_tools: bool = False
+    call_form: CallForm = "keyed"
     upstream: str | None = None
     upstream_model: str | None = None
 
@@ -82,6 +83,7 @@ class Service:
     Attributes:
         origin: The address without `/api`, such as `http://127.0.0.1:40213`.
         api_key: The only key it accepts.
+        call_form: How calls are written in answers; see `running`.
     """
 
     def __init__(self, origin: str, api_key: str, settings: Settings) -> None:
@@ -94,6 +96,7 @@ class Service:
         self._start()
 
     def _start(self) -> None:
+        self.call_form = self._settings.call_form
         self._requests: list[Received] = []
         self._replies = _Queue()
         self._faults = _Queue()

@@ -17,7 +17,9 @@ from langchain_minitoolai.sandbox._chat import (
     DONE,
     SNAPSHOTS,
     Answer,
+    CallForm,
     Frame,
+    call_tag,
     compose,
     event,
     events,
@@ -85,7 +87,7 @@ class Talk:
         self, body: Mapping[str, Any], reply: Reply | None, frame: Frame
     ) -> AsyncIterator[bytes]:
         """Answer from the script or the default brain; the charge is booked at once."""
-        answer = await asyncio.to_thread(_composed, body, reply, frame)
+        answer = await asyncio.to_thread(_composed, body, reply, frame, self._service.call_form)
         usage = usage_of(prompt_tokens(body), len(answer.deltas))
         self._service.ledger.book(chat_charge(body["model"], usage))
         return self._paced(events(frame, answer, usage))
@@ -195,9 +197,9 @@ class _Told:
         return said
 
 
-def _composed(body: Mapping[str, Any], reply: Reply | None, frame: Frame) -> Answer:
+def _composed(body: Mapping[str, Any], reply: Reply | None, frame: Frame, form: CallForm) -> Answer:
     try:
-        parts = _brain.answer(body) if reply is None else spoken(reply.parts, body)
+        parts = _brain.answer(body, form) if reply is None else spoken(reply.parts, body)
     except Exception as error:
         # A status that is tried again would give the answer after this one, and hide the mistake.
         said = f"the scripted answer fails: {type(error).__name__}: {error}"
@@ -210,6 +212,8 @@ def _composed(body: Mapping[str, Any], reply: Reply | None, frame: Frame) -> Ans
         stop=[stop] if isinstance(stop, str) else stop,
         finish_reason=reply.finish_reason if reply else None,
         stamp=frame.id.removeprefix("chatcmpl-"),
+        tag=call_tag(body),
+        form=form,
     )
 
 

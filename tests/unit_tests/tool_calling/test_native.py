@@ -3,13 +3,13 @@ from typing import Any
 import pytest
 
 from langchain_minitoolai._tool_calling.events import (
-    BrokenCall,
     CallArguments,
     CallEnd,
     CallStart,
     Event,
+    InvalidCall,
 )
-from langchain_minitoolai._tool_calling.native import NativeReader, native_fields
+from langchain_minitoolai._tool_calling.native import NativeToolCallParser, native_fields
 from langchain_minitoolai.errors import InvalidInputError
 
 ADD = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
@@ -24,7 +24,7 @@ def delta(index: int | None = 0, arguments: str | None = None, **call: Any) -> d
 
 
 def read(*deltas: Any, finish_reason: str | None = "tool_calls") -> list[Event]:
-    reader = NativeReader(lambda: "call_new")
+    reader = NativeToolCallParser(new_id=lambda: "call_new")
     return [event for each in deltas for event in reader.feed(each)] + reader.finish(finish_reason)
 
 
@@ -124,11 +124,21 @@ def test_a_broken_call_is_told_with_its_text_and_the_reason(
     call: dict[str, Any], finish_reason: str, word: str
 ) -> None:
     broken = read([call], finish_reason=finish_reason)[-1]
-    assert isinstance(broken, BrokenCall)
+    assert isinstance(broken, InvalidCall)
     assert word in broken.reason
     function = call["function"] or {}
     assert broken.raw == function.get("arguments", "")
     assert broken.name == function.get("name")
     assert broken.started == ("name" in function)
     assert broken.id == "call_new"
-    assert broken.seal
+    assert broken.suffix
+
+
+def test_native_calls_in_an_answer_read_for_others_are_invalid() -> None:
+    parser = NativeToolCallParser(refuse=True, new_id=lambda: "call_new")
+    assert parser.feed([delta(name="add", arguments='{"a"')]) == []
+    (event,) = [*parser.feed([delta(arguments=": 1}")]), *parser.finish("tool_calls")]
+    assert isinstance(event, InvalidCall)
+    assert (event.index, event.name, event.raw) == (None, "add", '{"a": 1}')
+    assert event.reason == "the service sent a native call, and tool_calling is 'prompted'"
+    assert not event.started
