@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -23,11 +24,11 @@ from pydantic_core import from_json, to_json
 
 from langchain_minitoolai import ChatMiniToolAI, contract, errors
 from langchain_minitoolai._chat.stream import ChatStreamParser, Delta
-from langchain_minitoolai._http import body as _intake
-from langchain_minitoolai._http.body import AnswerIntake, BodyIntake, Decoder
-from langchain_minitoolai._http.deadline import Budget
+from langchain_minitoolai._http import body as body_module
+from langchain_minitoolai._http.body import BoundedBody, ContentDecoder, StreamReader
+from langchain_minitoolai._http.deadline import Deadline
 from langchain_minitoolai._http.effects import Request, Response
-from langchain_minitoolai._http.error_mapping import error_of, retry_after
+from langchain_minitoolai._http.error_mapping import error_from_response, retry_after
 
 SECRET = "sk-5ecret-0123456789"
 
@@ -85,7 +86,7 @@ def _check_error(error: errors.MiniToolAIError) -> None:
 
 
 @given(_deltas_of_stream)
-def test_any_stream_is_an_answer_or_an_error_of_ours(chunks: list[bytes]) -> None:
+def test_any_stream_is_an_answer_or_an_error_from_response_ours(chunks: list[bytes]) -> None:
     deltas, error, parser = _read(chunks)
     assert error is not None or parser.complete
     assert all(isinstance(delta, str) or _are_objects(delta) for delta in deltas)
@@ -123,7 +124,7 @@ def test_whatever_was_read_can_be_shown(chunks: list[bytes]) -> None:
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"{", b"<", b"\xef\xbb\xbf{", b" <!"]))
-def test_any_document_in_place_of_a_stream_is_an_answer_or_an_error_of_ours(
+def test_any_document_in_place_of_a_stream_is_an_answer_or_an_error_from_response_ours(
     rest: bytes, start: bytes
 ) -> None:
     _, error, parser = _read([start + rest])
@@ -131,7 +132,7 @@ def test_any_document_in_place_of_a_stream_is_an_answer_or_an_error_of_ours(
 
 
 @given(_chunk | _named)
-def test_any_json_in_place_of_a_stream_is_an_answer_or_an_error_of_ours(value: Any) -> None:
+def test_any_json_in_place_of_a_stream_is_an_answer_or_an_error_from_response_ours(value: Any) -> None:
     _, error, parser = _read([json.dumps(value).encode()])
     assert error is not None or parser.complete
 
@@ -150,7 +151,7 @@ def test_any_json_in_place_of_a_stream_is_an_answer_or_an_error_of_ours(value: A
 def test_any_reply_is_an_error_fit_to_show(
     status: int, headers: dict[str, str], body: bytes
 ) -> None:
-    error = error_of(Response(status, headers, body)).redact(SECRET)
+    error = error_from_response(Response(status, headers, body)).redact(SECRET)
     _check_error(error)
     assert error.retry_after is None or error.retry_after >= 0
 
@@ -176,30 +177,30 @@ def test_a_compressed_body_is_given_whole_whatever_the_packets_and_steps(
     packer = zlib.compressobj(wbits=bits)
     packed = b"".join(packer.compress(part) + packer.flush(zlib.Z_SYNC_FLUSH) for part in parts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_intake, "_STEP", step)
-        decode = Decoder({"content-encoding": "gzip" if bits == 31 else "deflate"})
+        patch.setattr(body_module, "_STEP", step)
+        decode = ContentDecoder({"content-encoding": "gzip" if bits == 31 else "deflate"})
         blocks = [packed[n : n + packet] for n in range(0, len(packed), packet)]
-        found = [some for block in blocks for some in decode(block)]
+        found = [some for block in blocks for some in decode.decode(block)]
     assert b"".join(found) == b"".join(parts)
     assert all(len(some) <= step for some in found)
 
 
 @given(st.lists(st.binary(max_size=60), max_size=6), st.sampled_from(["gzip", "deflate", "x-gzip"]))
-def test_any_bytes_called_compressed_are_an_error_of_ours_or_bytes(
+def test_any_bytes_called_compressed_are_an_error_from_response_ours_or_bytes(
     blocks: list[bytes], encoding: str
 ) -> None:
-    decode = Decoder({"content-encoding": encoding})
+    decode = ContentDecoder({"content-encoding": encoding})
     try:
         for block in blocks:
-            list(decode(block))
+            list(decode.decode(block))
     except errors.MiniToolAIError as error:
         _check_error(error)
 
 
 @given(st.text(max_size=20))
-def test_any_content_encoding_is_known_or_an_error_of_ours(encoding: str) -> None:
+def test_any_content_encoding_is_known_or_an_error_from_response_ours(encoding: str) -> None:
     try:
-        Decoder({"content-encoding": encoding})
+        ContentDecoder({"content-encoding": encoding})
     except errors.MiniToolAIError as error:
         _check_error(error)
 
@@ -207,27 +208,28 @@ def test_any_content_encoding_is_known_or_an_error_of_ours(encoding: str) -> Non
 @given(st.integers(200, 599), st.lists(st.integers(0, 5000), max_size=30), st.integers(1, 20_000))
 def test_no_body_is_kept_beyond_its_bound(status: int, sizes: list[int], bound: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_intake, "MAX_DOCUMENT", bound)
-        patch.setattr(_intake, "MAX_PAGE", bound)
-        intake = BodyIntake(status, {})
+        patch.setattr(body_module, "MAX_ERROR_BODY", bound)
+        bounded = BoundedBody(status, {}, bound)
         try:
             for size in sizes:
-                intake.feed(b"x" * size)
-                if intake.full:
+                bounded.feed(b"x" * size)
+                if bounded.truncated:
                     break
         except errors.InvalidResponseError:
             assert status < 300
             return
-        assert len(intake.end(None)) <= bound
+        assert len(bounded.end(None)) <= bound
 
 
 @given(_deltas_of_stream)
-def test_an_intake_raises_nothing_but_errors_of_ours(chunks: list[bytes]) -> None:
-    intake = AnswerIntake({}, Budget(lambda: 0.0, 60.0, None), SECRET)
+def test_a_stream_reader_raises_nothing_but_errors_of_ours(chunks: list[bytes]) -> None:
+    reader: StreamReader[Delta, ChatStreamParser] = StreamReader(
+        {}, ChatStreamParser(SECRET), Deadline(lambda: 0.0, 60.0, None)
+    )
     try:
         for chunk in chunks:
-            intake.feed(chunk)
-        intake.end(None)
+            reader.feed(chunk)
+        reader.end(None)
     except errors.MiniToolAIError as error:
         _check_error(error)
 
@@ -279,7 +281,9 @@ def _sent(messages: Sequence[BaseMessage], **options: Any) -> bytes | None:
     try:
         request = model._request(list(messages), None, options)
         call = Request(contract.CHAT_PATH, request.body)
-        return model._client().request(call, Budget(lambda: 0.0, 60.0, None)).read()
+        with httpx.Client() as client:
+            prepared = model._sync_client().build_request(client, call, {})
+        return bytes(prepared.read())
     except errors.InvalidInputError:
         return None
 
