@@ -1,5 +1,6 @@
 """A service without sockets: it drives the flows of both shells and answers from a script."""
 
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from langchain_minitoolai._chat.stream import Answer, AnswerReader, Piece
 from langchain_minitoolai._http.effects import Request, Response, Sleep, Workflow
 from tests.unit_tests.strict import check_body
 
+KEY = "\N{KEY}"
+"""Stands in a script for the key of the conversation that is answered."""
 WAYS = ("invoke", "ainvoke", "stream", "astream")
 NOW = 1000.0
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
@@ -98,6 +101,11 @@ class FakeService:
         reader.info = {"id": "chatcmpl-1", "model": f"{call.body['model']}-2024-07-18"}
         reader.finish_reason = finish_reason
         reader.usage = USAGE
+        key = re.search(r'key="(\w+)"', str(call.body["messages"]))
+        pieces = [
+            piece.replace(KEY, key[1]) if key and isinstance(piece, str) else piece
+            for piece in pieces
+        ]
         if call.response_mode == "answer":
             return Response(200, {}, answer=Answer(list(pieces), reader))
         self.opened.append(OpenAnswer(pieces, reader))

@@ -14,10 +14,11 @@ from langchain_minitoolai._chat.chunk_forms import PROVIDER, text_chunk
 from langchain_minitoolai._chat.chunks import AnswerBuilder
 from langchain_minitoolai._chat.code_fence import JsonUnwrapper
 from langchain_minitoolai._chat.stream import AnswerReader, Piece
-from langchain_minitoolai._tool_calling.native import NativeReader
-from langchain_minitoolai._tool_calling.parser import ToolReader
+from langchain_minitoolai._tool_calling.native import NativeToolCallParser
+from langchain_minitoolai._tool_calling.parser import ToolCallParser
 
-ADD = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": [2]}}\n</tool_call>'
+TAG = '<tool_call key="k3f9ab">'
+ADD = TAG + '\n{"name": "add", "arguments": {"a": 1, "b": [2]}}\n</tool_call>'
 INFO = {
     "id": "chatcmpl-1",
     "model": "gpt-4o-mini-2024-07-18",
@@ -48,9 +49,10 @@ def builder(stop: Sequence[str] = (), *, unwrap: bool = False) -> AnswerBuilder:
     def new_id() -> str:
         return f"call_{next(numbers)}"
 
-    tools = ToolReader(["add", "now"], new_id)
+    tools = ToolCallParser(["add", "now"], "k3f9ab", new_id=new_id)
     fence = JsonUnwrapper() if unwrap else None
-    return AnswerBuilder("gpt-4o-mini", stop, tools, NativeReader(new_id), fence)
+    native = NativeToolCallParser(new_id=new_id)
+    return AnswerBuilder("gpt-4o-mini", stop, tools, native, fence)
 
 
 def streamed(
@@ -298,7 +300,7 @@ def broken_texts() -> Iterator[tuple[str, str]]:
     for end in range(ADD.index("add") + 4, ADD.index("}}") + 1):
         yield ADD[:end], "length"
     for text in ('{"name": "add", "arguments": 5}', '{"name": "add", "arguments": {"a": nope}}'):
-        yield f"<tool_call>{text}</tool_call>", "stop"
+        yield f"{TAG}{text}</tool_call>", "stop"
 
 
 @pytest.mark.parametrize(("text", "reason"), list(broken_texts()))
@@ -355,7 +357,7 @@ def test_a_stop_sequence_cuts_across_chunks_and_hides_what_follows() -> None:
 
 
 def test_a_stop_sequence_never_cuts_inside_a_call() -> None:
-    text = '<tool_call>{"name": "add", "arguments": {"a": "STOP"}}</tool_call>'
+    text = TAG + '{"name": "add", "arguments": {"a": "STOP"}}</tool_call>'
     message = both([text], ["STOP", "add", "}"])
     assert [call["args"] for call in message.tool_calls] == [{"a": "STOP"}]
 
