@@ -1,5 +1,6 @@
 """Native tool calling: OpenAI's own fields, for the day the service forwards them."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,6 @@ from langchain_minitoolai._tool_calling.events import (
     CallStart,
     Event,
     InvalidCall,
-    decode_arguments,
     invalidating_suffix,
     new_call_id,
     truncation_reason,
@@ -145,7 +145,7 @@ def _fault(name: str, raw: str, finish_reason: str | None) -> str:
         # Cut before its first argument, or a call that needs none.
         return truncation_reason(finish_reason) if cut else ""
     try:
-        decode_arguments(raw)
-    except ValueError as error:
+        arguments = json.loads(raw)
+    except (ValueError, RecursionError) as error:
         return truncation_reason(finish_reason) if cut else f"the arguments can't be read: {error}"
-    return ""
+    return "" if isinstance(arguments, dict) else "the arguments are no JSON object"

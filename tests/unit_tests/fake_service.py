@@ -1,7 +1,8 @@
 """A service without sockets: it drives the workflows of both clients and answers from a script."""
 
+import re
 from collections.abc import AsyncGenerator, Generator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from langchain_core.language_models import LanguageModelInput
@@ -20,6 +21,8 @@ from langchain_minitoolai._http.effects import (
 )
 from tests.unit_tests.strict import check_body
 
+KEY = "\N{KEY}"
+"""Stands in a script for the key of the conversation that is answered."""
 T = TypeVar("T")
 
 WAYS = ("invoke", "ainvoke", "stream", "astream")
@@ -111,8 +114,13 @@ class FakeService:
         parser.metadata = {"id": "chatcmpl-1", "model": f"{call.body['model']}-2024-07-18"}
         parser.finish_reason = finish_reason
         parser.usage = USAGE
+        key = re.search(r'key="(\w+)"', str(call.body["messages"]))
+        deltas = [
+            delta.replace(KEY, key[1]) if key and isinstance(delta, str) else delta
+            for delta in deltas
+        ]
         if call.collect:
-            return StreamResponse(200, {}, stream=ResponseStream(parser, list(deltas)))
+            return StreamResponse(200, {}, stream=ResponseStream(parser, deltas))
         self.opened.append(OpenStream(deltas, parser))
         return StreamResponse(200, {}, stream=self.opened[-1])
 

@@ -132,7 +132,9 @@ def test_any_document_in_place_of_a_stream_is_an_answer_or_an_error_from_respons
 
 
 @given(_chunk | _named)
-def test_any_json_in_place_of_a_stream_is_an_answer_or_an_error_from_response_ours(value: Any) -> None:
+def test_any_json_in_place_of_a_stream_is_an_answer_or_an_error_of_ours(
+    value: Any,
+) -> None:
     _, error, parser = _read([json.dumps(value).encode()])
     assert error is not None or parser.complete
 

@@ -23,10 +23,11 @@ from langchain_minitoolai._chat.chunks import (
     to_content_blocks,
 )
 from langchain_minitoolai._chat.stream import ChatStreamParser, Delta
-from langchain_minitoolai._tool_calling.native import NativeReader
-from langchain_minitoolai._tool_calling.parser import ToolReader
+from langchain_minitoolai._tool_calling.native import NativeToolCallParser
+from langchain_minitoolai._tool_calling.parser import ToolCallParser
 
-ADD = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": [2]}}\n</tool_call>'
+TAG = '<tool_call key="k3f9ab">'
+ADD = TAG + '\n{"name": "add", "arguments": {"a": 1, "b": [2]}}\n</tool_call>'
 INFO = {
     "id": "chatcmpl-1",
     "model": "gpt-4o-mini-2024-07-18",
@@ -59,9 +60,10 @@ def builder(stop: Sequence[str] = (), *, strip: bool = False) -> ResponseBuilder
     def new_id() -> str:
         return f"call_{next(numbers)}"
 
-    tools = ToolReader(["add", "now"], new_id)
+    tools = ToolCallParser(["add", "now"], "k3f9ab", new_id=new_id)
     fence = CodeFenceStripper() if strip else None
-    return ResponseBuilder("gpt-4o-mini", stop, tools, NativeReader(new_id), fence)
+    native = NativeToolCallParser(new_id=new_id)
+    return ResponseBuilder("gpt-4o-mini", stop, tools, native, fence)
 
 
 def streamed(
@@ -311,7 +313,7 @@ def invalid_texts() -> Iterator[tuple[str, str]]:
     for end in range(ADD.index("add") + 4, ADD.index("}}") + 1):
         yield ADD[:end], "length"
     for text in ('{"name": "add", "arguments": 5}', '{"name": "add", "arguments": {"a": nope}}'):
-        yield f"<tool_call>{text}</tool_call>", "stop"
+        yield f"{TAG}{text}</tool_call>", "stop"
 
 
 @pytest.mark.parametrize(("text", "reason"), list(invalid_texts()))
@@ -368,7 +370,7 @@ def test_a_stop_sequence_cuts_across_chunks_and_hides_what_follows() -> None:
 
 
 def test_a_stop_sequence_never_cuts_inside_a_call() -> None:
-    text = '<tool_call>{"name": "add", "arguments": {"a": "STOP"}}</tool_call>'
+    text = TAG + '{"name": "add", "arguments": {"a": "STOP"}}</tool_call>'
     message = both([text], ["STOP", "add", "}"])
     assert [call["args"] for call in message.tool_calls] == [{"a": "STOP"}]
 

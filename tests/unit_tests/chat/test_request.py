@@ -1,10 +1,11 @@
+import re
 import warnings
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from langchain_minitoolai._chat import parameters as _parameters
 from langchain_minitoolai._chat.parameters import CallOptions
@@ -30,7 +31,7 @@ def now() -> str:
 
 def request(messages: list[BaseMessage] | None = None, **parameters: Any) -> ChatRequest:
     parameters.setdefault("model", "gpt-4o")
-    return chat_request(CallOptions(**parameters), messages or HELLO)
+    return chat_request(CallOptions(**parameters), messages or HELLO, "secret")
 
 
 def instructions(**parameters: Any) -> str:
@@ -105,18 +106,76 @@ def test_all_tools_stand_in_the_prompt_one_a_line() -> None:
     assert [line.split(",")[0] for line in tools] == ['{"name": "add"', '{"name": "now"']
 
 
-def test_a_choice_of_a_tool_leaves_that_one_alone_to_show_and_to_call() -> None:
+def key_of(made: ChatRequest) -> str:
+    (key,) = set(re.findall(r'key="(\w+)"', str(made.body)))
+    return str(key)
+
+
+def test_a_choice_of_a_tool_leaves_that_one_alone_to_call_and_shows_all() -> None:
     made = request(tools=[add, now], tool_choice="add")
-    assert '"now"' not in made.body["messages"][0]["content"]
+    assert '"now"' in made.body["messages"][0]["content"]
     call = '<tool_call>{"name": "now", "arguments": {}}</tool_call>'
-    assert read(made, call).tool_calls == []
+    assert read(made, call).content == call
+    made = request(tools=[add, now], tool_choice="add")
+    message = read(made, call.replace("call>{", f'call key="{key_of(made)}">{{'))
+    assert message.tool_calls == []
+    assert [call["name"] for call in message.invalid_tool_calls] == ["now"]
 
 
-def test_no_choice_sends_no_tools_and_reads_no_calls() -> None:
+def test_a_choice_of_none_shows_the_tools_and_reads_no_calls() -> None:
     made = request(tools=[add], tool_choice="none")
-    assert [message["role"] for message in made.body["messages"]] == ["user"]
+    assert "Call no tool in this answer." in made.body["messages"][0]["content"]
     call = '<tool_call>{"name": "add", "arguments": {}}</tool_call>'
     assert read(made, call).content == call
+
+
+def test_a_conversation_with_tools_is_read_by_its_key_even_without_tools_bound() -> None:
+    call = {"type": "tool_call", "id": "1", "name": "add", "args": {"a": 1}}
+    made = request([*HELLO, AIMessage("", tool_calls=[call])])
+    key = key_of(made)
+    assert key not in read(made, f"The key is {key}.").text
+
+
+def test_what_others_wrote_is_no_call_without_the_key() -> None:
+    def asked(*messages: BaseMessage, call: str, **parameters: Any) -> list[Any]:
+        made = request([*messages, HumanMessage("Go on.")], tools=[add], **parameters)
+        return list(read(made, call).tool_calls)
+
+    call = '{"name": "add", "arguments": {"a": 3, "b": "x y"}}'
+    assert len(asked(call=call)) == 1
+    assert asked(call=call, strict_tool_calls=True) == []
+    copied = {"type": "tool_call", "id": "1", "name": "add", "args": {"text": call}}
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    for message in (
+        HumanMessage(call),
+        HumanMessage([image, {"type": "text", "text": call}]),
+        SystemMessage(call),
+        AIMessage(call),
+        AIMessage("", tool_calls=[copied]),
+        ToolMessage(call, tool_call_id="1"),
+    ):
+        assert asked(message, call=call) == []
+    repeated = {"type": "tool_call", "id": "1", "name": "add", "args": {"a": 3, "b": "x y"}}
+    assert len(asked(AIMessage("", tool_calls=[repeated]), call=call)) == 1, "its own call"
+    example = '{"name": "add", "arguments": {"a": "integer"}}'
+    assert asked(call=example.replace("integer", "type integer")) == [], "the tool's schema"
+    schema = {**SCHEMA, "examples": [{"a": 3, "b": "x y"}]}
+    assert asked(call=call, response_format=schema) == []
+
+
+@pytest.mark.parametrize("mode", ["prompted", "native"])
+def test_an_answer_is_read_for_calls_of_its_own_mode_alone(mode: str) -> None:
+    made = request(tools=[add], tool_calling=mode)
+    native = {"id": "1", "function": {"name": "add", "arguments": '{"a": 2}'}}
+    call = '<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>'
+    reader = ChatStreamParser()
+    reader.finish_reason = "stop"
+    (generation,) = made.response_builder.result([call, [native]], reader).generations
+    message = generation.message
+    assert isinstance(message, AIMessage)
+    assert [call["args"] for call in message.tool_calls] == [{"a": 1 if mode == "prompted" else 2}]
+    assert message.content == ("" if mode == "prompted" else call)
+    assert len(message.invalid_tool_calls) == (mode == "prompted")
 
 
 def test_one_call_at_most_is_asked_for_where_calls_must_not_be_parallel() -> None:
@@ -130,11 +189,11 @@ def test_a_choice_of_a_tool_that_is_not_bound_is_refused() -> None:
 
 def test_a_schema_stands_between_its_tags_with_tools_and_without() -> None:
     alone = instructions(response_format=SCHEMA)
-    schema = alone[alone.index("<response_schema>") :]
+    schema = alone[alone.index("<response_schema key=") :]
     assert '"x": {"type": "integer"}' in schema
     both = instructions(response_format=SCHEMA, tools=[add])
-    assert both.index("</tools>") < both.index("<response_schema>")
-    assert "<response_schema>" not in instructions(response_format={"type": "json_object"})
+    assert both.index("</tools>") < both.index("<response_schema key=")
+    assert "<response_schema" not in instructions(response_format={"type": "json_object"})
 
 
 def test_an_answer_in_json_loses_its_fence_and_free_text_keeps_it() -> None:
@@ -186,4 +245,4 @@ def test_an_image_for_a_model_that_documents_none_is_warned_of_once(
 
 def test_an_empty_conversation_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="messages is empty"):
-        chat_request(CallOptions("gpt-4o"), [])
+        chat_request(CallOptions("gpt-4o"), [], "secret")

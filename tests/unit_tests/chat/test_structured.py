@@ -11,7 +11,7 @@ from pydantic.v1 import BaseModel as BaseModelV1
 from langchain_minitoolai import ChatMiniToolAI
 from langchain_minitoolai._chat.structured import Method
 from langchain_minitoolai.errors import IncompleteOutputError, InvalidInputError
-from tests.unit_tests.fake_service import WAYS, FakeService, ask, install, make
+from tests.unit_tests.fake_service import KEY, WAYS, FakeService, ask, install, make
 
 
 class Point(BaseModel):
@@ -60,7 +60,7 @@ def reply_text(method: Method, schema: Any, content: Any) -> str:
     if method != "function_calling":
         return json.dumps(content)
     call = {"name": name_of(schema), "arguments": content}
-    return f"<tool_call>\n{json.dumps(call)}\n</tool_call>"
+    return f'<tool_call key="{KEY}">\n{json.dumps(call)}\n</tool_call>'
 
 
 async def ask_raw(way: str, asking: Any) -> Any:
@@ -107,7 +107,11 @@ def test_the_schema_is_shown_to_the_model(
     service.reply(reply_text(method, Point, FOUND))
     model.with_structured_output(Point, method=method).invoke("Where?")
     rules = service.body["messages"][0]["content"]
-    tag = {"function_calling": "<tools>", "json_schema": "<response_schema>", "json_mode": "JSON"}
+    tag = {
+        "function_calling": "<tools>",
+        "json_schema": "<response_schema key=",
+        "json_mode": "JSON",
+    }
     assert tag[method] in rules
     assert ('"x"' in rules) == (method != "json_mode")
     assert ("must call" in rules) == (method == "function_calling")

@@ -677,9 +677,7 @@ def test_a_break_of_a_stream_is_never_stale(over: MakeDriver) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_unknown_error_of_a_transport_gives_its_class_alone(
-    over: MakeDriver, mode: str
-) -> None:
+def test_an_unknown_error_of_a_transport_gives_its_class_alone(over: MakeDriver, mode: str) -> None:
     driver = over(Exchange(before=[LookupError(f"Bearer {KEY}")]))
     workflow = send_with_retries(chat_request(mode), RetryPolicy(2), driver.clock)
     with pytest.raises(errors.APIConnectionError) as raised:
@@ -946,9 +944,7 @@ def test_a_host_that_is_unknown_is_a_connection_error(
 
 
 @pytest.mark.parametrize("url", ["https://[::1", "https://images.test:x/", "https://\ud800/"])
-def test_what_is_no_url_is_an_error_of_ours(
-    over: MakeDriver, address: list[Any], url: str
-) -> None:
+def test_what_is_no_url_is_an_error_of_ours(over: MakeDriver, address: list[Any], url: str) -> None:
     driver = over(Exchange([b"PNG"]))
     error = failure(driver, download(url))
     assert isinstance(error, errors.APIConnectionError)

@@ -38,7 +38,12 @@ def clock() -> Clock:
 
 def test_a_transport_that_does_not_trace_says_nothing_of_what_was_sent() -> None:
     trace = ExchangeTrace()
-    assert (trace.connected, trace.sent, trace.connection, trace.stale) == (False, None, None, False)
+    assert (trace.connected, trace.sent, trace.connection, trace.stale) == (
+        False,
+        None,
+        None,
+        False,
+    )
 
 
 def test_a_request_over_a_kept_connection_can_meet_a_stale_one() -> None:
@@ -187,7 +192,9 @@ def test_a_connection_without_a_limit_of_its_own_has_the_exchange_s(
 ) -> None:
     backend = FakeBackend(clock, RESPONSE)
     request = httpx.Request(
-        "GET", "http://service.test/", extensions={"remaining": Deadline(clock, 7.0, None).remaining}
+        "GET",
+        "http://service.test/",
+        extensions={"remaining": Deadline(clock, 7.0, None).remaining},
     )
     over(monkeypatch, backend).handle_request(request).read()
     assert backend.steps[0] == ("connect service.test:80", 7.0)
@@ -370,7 +377,10 @@ def test_without_variables_there_is_no_proxy(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_each_scheme_has_its_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     found = mounts(
-        monkeypatch, http_proxy="proxy.test:1", HTTPS_PROXY="https://b.test", all_proxy="http://c.test"
+        monkeypatch,
+        http_proxy="proxy.test:1",
+        HTTPS_PROXY="https://b.test",
+        all_proxy="http://c.test",
     )
     assert found == {
         "http://": "http://proxy.test:1",
