@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncGenerator, Generator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from langchain_core.language_models import LanguageModelInput

@@ -708,6 +708,7 @@ def test_the_type_and_the_identity_name_what_changes_an_answer() -> None:
         "max_tokens": None,
         "stop": None,
         "tool_calling": "prompted",
+        "strict_tool_calls": False,
         "base_url": contract.API_BASE,
         "model_kwargs": {"seed": 1},
     }
