@@ -108,8 +108,9 @@ def _make_aiohttp_client(config: TransportConfig, keep: int) -> httpx.AsyncClien
     context = ssl_context(config.verify)
 
     def session() -> ClientSession:
+        keepalive = KEEPALIVE_EXPIRY if keep else None  # aiohttp refuses one with `force_close`
         connector = TCPConnector(
-            limit=0, ssl=context, keepalive_timeout=KEEPALIVE_EXPIRY, force_close=not keep
+            limit=0, ssl=context, keepalive_timeout=keepalive, force_close=not keep
         )
         return ClientSession(connector=connector, cookie_jar=DummyCookieJar())
 

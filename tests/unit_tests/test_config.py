@@ -1,30 +1,28 @@
-"""How the service is reached: fields that are checked, secrets that stay secret, late clients."""
+"""Shared configuration: fields that are checked, secrets that stay secret, late clients."""
 
 import copy
 import pickle
+import ssl
 import threading
+from pathlib import Path
 from typing import Any
 
+import httpx
+import httpx2
 import pytest
-from langchain_minitoolai._http.async_client import AsyncClient
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from langchain_minitoolai import ChatMiniToolAI, _config, contract
-from langchain_minitoolai._config import (
-    Connection,
-    check_base,
-    is_loopback,
-    unknown_names,
-)
-from langchain_minitoolai._http.client import Client
-from langchain_minitoolai.errors import MissingAPIKeyError
+from langchain_minitoolai._config import ClientConfig, unknown_names, validate_base_url
+from langchain_minitoolai._http.client import AsyncClient, SyncClient
+from langchain_minitoolai.errors import InvalidInputError, MissingAPIKeyError
 
 KEY = "sk-test-0123456789"
 BASE = "https://service.test/api"
 
 
-class Owner(Connection):
-    """The least that can own a connection."""
+class Owner(ClientConfig):
+    """The least that has a configuration."""
 
     name: str = "owner"
 
@@ -94,7 +92,7 @@ def test_a_name_that_a_class_does_not_have_is_not_suggested_to_it() -> None:
     assert "max_tokens" not in refusal(max_output_tokens=1)
 
 
-def test_a_connection_that_is_one_already_is_taken_as_it_is() -> None:
+def test_a_configuration_that_is_one_already_is_taken_as_it_is() -> None:
     made = owner()
     assert Owner.model_validate(made) is made
 
@@ -128,10 +126,10 @@ def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(key: str) -> Non
     assert not key.strip() or key not in shown
 
 
-# --- The address ----------------------------------------------------------------------
+# --- The URL ----------------------------------------------------------------------
 
 
-def test_the_address_comes_from_the_argument_the_environment_or_the_contract(
+def test_the_url_comes_from_the_argument_the_environment_or_the_contract(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert Owner(api_key=KEY).minitoolai_api_base == contract.API_BASE
@@ -149,10 +147,13 @@ def test_the_address_comes_from_the_argument_the_environment_or_the_contract(
         ("http://127.0.0.1:9/api", "http://127.0.0.1:9/api"),
         ("http://[::1]:9/api", "http://[::1]:9/api"),
         ("http://localhost/api", "http://localhost/api"),
+        ("http://sandbox.localhost:8000/", "http://sandbox.localhost:8000"),
+        ("https://service.test", "https://service.test"),
+        ("https://service.test/v1", "https://service.test/v1"),
     ],
 )
-def test_an_address_over_https_or_on_loopback_is_fine(base: str, kept: str) -> None:
-    assert check_base(base) == kept
+def test_a_url_over_https_or_on_loopback_is_accepted(base: str, kept: str) -> None:
+    assert validate_base_url(base, insecure=False) == kept
 
 
 @pytest.mark.parametrize(
@@ -164,17 +165,15 @@ def test_an_address_over_https_or_on_loopback_is_fine(base: str, kept: str) -> N
         ("ftp://localhost/api", "allowed: https"),
         ("service.test/api", "allowed: https"),
         ("", "allowed: https"),
-        ("https://service.test", "ends in /api"),
-        ("https://service.test/v1", "ends in /api"),
-        ("https:///api", "ends in /api"),
-        ("https://service.test/api#top", "ends in /api"),
-        ("https://[::1/api", "no address"),
-        ("https://service.test:99999/api", "no address"),
+        ("https:///api", "allowed: https"),
+        ("https://service.test/api#top", "a query or a fragment"),
+        ("https://[::1/api", "no URL"),
+        ("https://service.test:99999/api", "no URL"),
     ],
 )
-def test_another_address_is_refused_and_what_is_allowed_is_said(base: str, words: str) -> None:
+def test_another_url_is_refused_with_what_is_allowed(base: str, words: str) -> None:
     with pytest.raises(ValueError, match="base_url") as raised:
-        check_base(base)
+        validate_base_url(base, insecure=False)
     assert words in str(raised.value)
     assert "minitoolai_api_base" in refusal(base_url=base) or "base_url" in refusal(base_url=base)
 
@@ -191,28 +190,18 @@ def test_another_address_is_refused_and_what_is_allowed_is_said(base: str, words
         "ftp://service.test/api?key=s3cr3t",
     ],
 )
-def test_an_address_that_holds_a_secret_is_refused_without_showing_it(base: str) -> None:
+def test_a_url_that_holds_a_secret_is_refused_without_showing_it(base: str) -> None:
     shown = refusal(base_url=base)
-    assert "pass the key as api_key" in shown
+    assert "base_url holds user information, a query or a fragment" in shown
     assert "s3cr3t" not in shown
 
 
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("localhost", True),
-        ("127.0.0.1", True),
-        ("127.8.8.8", True),
-        ("::1", True),
-        ("0.0.0.0", False),  # noqa: S104 - not bound to
-        ("8.8.8.8", False),
-        ("example.com", False),
-        ("", False),
-        (None, False),
-    ],
-)
-def test_loopback_is_this_machine(host: str | None, *, expected: bool) -> None:
-    assert is_loopback(host) is expected
+@pytest.mark.parametrize("base", ["http://service.test/api", "http://10.0.0.1:8000"])
+def test_plain_http_beyond_loopback_has_to_be_allowed(base: str) -> None:
+    shown = refusal(base_url=base)
+    assert "the key would travel unencrypted" in shown
+    assert "allow_insecure_http=True" in shown
+    assert owner(base_url=base, allow_insecure_http=True).minitoolai_api_base == base
 
 
 # --- The other fields -----------------------------------------------------------------
@@ -295,11 +284,119 @@ def test_a_header_that_can_t_be_sent_is_refused_without_its_value(headers: dict[
     assert "s3cr3t" not in shown
 
 
+@pytest.mark.parametrize("name", ["Authorization", "AUTHORIZATION", "authorization"])
+def test_a_header_that_would_replace_the_key_is_refused(name: str) -> None:
+    shown = refusal(default_headers={name: "Bearer s3cr3t"})
+    assert "default_headers holds Authorization; pass the key as api_key" in shown
+    assert "s3cr3t" not in shown
+
+
 def test_headers_are_sent_with_every_request() -> None:
     made = owner(default_headers={"X-Team": "blue", "x-empty": ""})
-    for client in (made._client(), made._async_client()):
+    for client in (made._sync_client(), made._async_client()):
         assert client._headers["x-team"] == "blue"
         assert client._headers["x-empty"] == ""
+
+
+def test_certificates_come_from_a_path_or_a_context() -> None:
+    context = ssl.create_default_context()
+    for given, used in ((Path("ca.pem"), "ca.pem"), ("ca.pem", "ca.pem"), (context, context)):
+        assert owner(verify=given)._sync_client().pool.config.verify == used
+    assert owner(verify=Path("ca.pem"))._sync_client().pool is (
+        owner(verify="ca.pem")._sync_client().pool
+    )
+
+
+# --- The user's clients -----------------------------------------------------------------
+
+
+def make_client() -> httpx.Client:
+    return httpx.Client()
+
+
+def make_async_client() -> httpx.AsyncClient:
+    return httpx.AsyncClient()
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "message"),
+    [
+        ("http_client", "x", "http_client is a str; allowed: an open httpx.Client"),
+        ("http_client", httpx.AsyncClient(), "http_client is an async client; allowed"),
+        ("http_async_client", httpx.Client(), "http_async_client is a sync client; allowed"),
+        ("http_async_client", 7, "http_async_client is a int; allowed: an open httpx.AsyncClient"),
+    ],
+)
+def test_what_is_no_client_of_the_right_kind_is_refused(
+    field: str, given: Any, message: str
+) -> None:
+    assert message in refusal(**{field: given})
+
+
+def test_a_closed_client_is_refused() -> None:
+    client = httpx.Client()
+    client.close()
+    assert "http_client is closed; allowed" in refusal(http_client=client)
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+def test_a_client_is_used_as_it_is_and_shown_nowhere(library: Any) -> None:
+    client, async_client = library.Client(), library.AsyncClient()
+    made = owner(http_client=client, http_async_client=async_client)
+    config = made._sync_client().pool.config
+    assert (config.http_client, config.http_async_client) == (client, async_client)
+    assert {"http_client", "http_async_client"}.isdisjoint(made.model_dump())
+    assert "Client object" not in repr(made)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"proxy": "http://proxy.test"}, "http_client and proxy are given together; set proxy in"),
+        ({"verify": False}, "http_client and verify are given together; set verify in"),
+        ({"verify": "ca.pem"}, "http_client and verify are given together"),
+        (
+            {"proxy": "http://proxy.test", "verify": False, "http_async_client": make_async_client},
+            "http_client and http_async_client and proxy and verify are given together",
+        ),
+    ],
+)
+def test_a_client_together_with_an_option_of_clients_is_refused(
+    options: dict[str, Any], message: str
+) -> None:
+    assert message in refusal(http_client=make_client, **options)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("http_client", httpx.Client(), "allowed: a callable that makes one, such as a function"),
+        ("http_async_client", httpx.AsyncClient(), "http_async_client is a client, which can't be"),
+        ("verify", ssl.create_default_context(), "verify is an ssl.SSLContext, which can't be"),
+    ],
+)
+def test_what_can_t_be_pickled_is_an_error_that_says_what_can(
+    field: str, value: Any, message: str
+) -> None:
+    made = owner(**{field: value})
+    with pytest.raises(InvalidInputError, match=message):
+        pickle.dumps(made)
+
+
+def test_a_callable_that_makes_a_client_is_pickled_by_its_name() -> None:
+    made = owner(http_client=make_client, http_async_client=make_async_client)
+    twin = pickle.loads(pickle.dumps(made))  # noqa: S301
+    assert twin.http_client is make_client
+    assert twin.http_async_client is make_async_client
+    assert twin._sync_client().pool is made._sync_client().pool
+
+
+def test_a_deep_copy_shares_the_user_s_clients_and_context() -> None:
+    given = {"http_client": httpx.Client(), "http_async_client": httpx.AsyncClient()}
+    twin = copy.deepcopy(owner(**given, default_headers={"X": "1"}))
+    assert (twin.http_client, twin.http_async_client) == tuple(given.values())
+    context = ssl.create_default_context()
+    assert copy.deepcopy([owner(verify=context)])[0].verify is context
 
 
 # --- Secrets --------------------------------------------------------------------------
@@ -307,7 +404,7 @@ def test_headers_are_sent_with_every_request() -> None:
 
 def test_no_secret_is_in_a_repr_or_a_dump() -> None:
     made = owner(proxy="http://u:s3cr3t@proxy.test", default_headers={"X": "s3cr3t"})
-    made._client()
+    made._sync_client()
     for shown in (repr(made), str(made), made.model_dump_json(), repr(made.model_dump())):
         assert KEY not in shown
         assert "s3cr3t" not in shown
@@ -325,24 +422,24 @@ def test_an_error_does_not_show_what_was_put_in() -> None:
 
 def test_nothing_is_opened_before_it_is_asked_for() -> None:
     made = owner(proxy="http://nobody-else-s.test:3128")
-    assert made._shells._made is None
-    client, twin = made._client(), made._async_client()
-    assert isinstance(client, Client)
+    assert made._clients._made is None
+    client, twin = made._sync_client(), made._async_client()
+    assert isinstance(client, SyncClient)
     assert isinstance(twin, AsyncClient)
-    assert client.network is twin.network
-    assert client.network._sync == {}
+    assert client.pool is twin.pool
+    assert client.pool._sync == {}
 
 
 def test_clients_are_made_once() -> None:
     made = owner()
-    assert made._client() is made._client()
+    assert made._sync_client() is made._sync_client()
     assert made._async_client() is made._async_client()
 
 
-def test_owners_with_the_same_route_share_connections() -> None:
+def test_owners_with_the_same_transport_share_connections() -> None:
     one, two, three = owner(), owner(api_key="other"), owner(verify=False)
-    assert one._client().network is two._client().network
-    assert one._client().network is not three._client().network
+    assert one._sync_client().pool is two._sync_client().pool
+    assert one._sync_client().pool is not three._sync_client().pool
 
 
 @pytest.mark.parametrize(
@@ -357,18 +454,18 @@ def test_owners_with_the_same_route_share_connections() -> None:
 )
 def test_a_setting_that_changes_is_obeyed_by_the_next_call(field: str, value: Any) -> None:
     made = owner()
-    before = made._client()
+    before = made._sync_client()
     setattr(made, field, value)
-    assert made._client() is not before
-    assert made._client() is made._client()
+    assert made._sync_client() is not before
+    assert made._sync_client() is made._sync_client()
 
 
 def test_a_changed_copy_has_a_key_of_its_own() -> None:
     made = owner()
-    made._client()
+    made._sync_client()
     changed = made.model_copy(update={"minitoolai_api_key": SecretStr("other")})
-    assert changed._client().secret == "other"
-    assert made._client().secret == KEY
+    assert changed._sync_client().api_key == "other"
+    assert made._sync_client().api_key == KEY
 
 
 @pytest.mark.parametrize(
@@ -379,37 +476,37 @@ def test_an_owner_can_be_copied_and_pickled_after_use(again: Any) -> None:
     made = owner(
         proxy="http://u:pw@proxy.test", default_headers={"X": "1"}, timeout=7, verify=False
     )
-    made._client()
+    made._sync_client()
     twin = again(made)
     assert twin.model_dump() == made.model_dump()
     assert (twin.proxy, twin.default_headers) == (made.proxy, made.default_headers)
-    assert twin._client().secret == KEY
+    assert twin._sync_client().api_key == KEY
 
 
 def test_a_deep_copy_and_a_pickle_start_without_clients() -> None:
     made = owner()
-    made._client()
+    made._sync_client()
     for twin in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):  # noqa: S301
-        assert twin._shells._made is None
+        assert twin._clients._made is None
 
 
 def test_threads_that_ask_at_once_get_clients_that_share_connections() -> None:
     made = owner()
-    found: list[Client] = []
-    threads = [threading.Thread(target=lambda: found.append(made._client())) for _ in range(8)]
+    found: list[SyncClient] = []
+    threads = [threading.Thread(target=lambda: found.append(made._sync_client())) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(found) == 8
-    assert len({id(client.network) for client in found}) == 1
+    assert len({id(client.pool) for client in found}) == 1
 
 
 def test_two_owners_with_the_same_fields_are_equal_used_or_not() -> None:
     one, two = owner(), owner()
-    one._client()
+    one._sync_client()
     assert one == two
-    assert len({one._shells, two._shells}) == 1
+    assert len({one._clients, two._clients}) == 1
     assert copy.deepcopy(one) == one
     assert one != owner(timeout=7)
 
@@ -421,7 +518,7 @@ def test_core_s_own_steps_after_making_an_owner_are_taken() -> None:
         def model_post_init(self, context: Any, /) -> None:
             steps.append("core")
 
-    class Both(Connection, Base):
+    class Both(ClientConfig, Base):
         pass
 
     Both(api_key=KEY)
