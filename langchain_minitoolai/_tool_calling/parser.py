@@ -7,7 +7,6 @@ are read only where they end the answer, once it has ended, and only if nobody e
 import json
 import re
 from collections.abc import Callable, Iterable
-from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 
 from langchain_minitoolai._tool_calling import events
@@ -83,8 +82,7 @@ class ToolCallParser:
         self._out: list[str] = []  # text that is in no event yet
         self._gap: list[str] = []  # what is not shown unless text follows
         self._in_gap = self._fence_in_gap = False
-        self._calls = 0
-        self._id = ""  # of the call that is being streamed
+        self._calls, self._id = 0, ""  # how many are over; the one that is being streamed
 
     def feed(self, text: str) -> list[Event]:
         """Parse a piece of the answer."""
@@ -115,10 +113,8 @@ class ToolCallParser:
         begun = any(tag.startswith(tail) for tag in _TAGS) and tail not in _TAGS[2:]
         if start >= 0 and (begun or _UNFINISHED_TAG.fullmatch(tail)):
             return start
-        for length in range(len(self._key) - 1, 0, -1):
-            if text.endswith(self._key[:length]):
-                return len(text) - length
-        return len(text)
+        lengths = range(len(self._key) - 1, 0, -1)
+        return len(text) - next((n for n in lengths if text.endswith(self._key[:n])), 0)
 
     def _read_tags(self, text: str) -> None:
         """Read text; tags with the key are found first, whatever they stand in."""
@@ -188,19 +184,18 @@ class ToolCallParser:
 
     def _settle_gap(self) -> None:
         """Decide what becomes of what stands before a call: a fence around calls alone goes."""
-        held = "".join(self._gap).strip()
-        if held and self._markdown.fence and held.startswith(self._markdown.fence):
-            self._fence_in_gap = True
-        elif held:
+        held, fence = "".join(self._gap).strip(), self._markdown.fence
+        self._fence_in_gap = bool(fence) and held.startswith(fence)
+        if held and not self._fence_in_gap:
             self._flush_gap()
 
     def _unkeyed(self, text: str, position: int) -> int:
         """Read what may be calls; it is kept until the answer ends, or until it can be none."""
-        # In steps, so that what is soon found to be none was not read far.
-        end = self._content.read(text, position, position + _STEP)
+        limit = min(len(text), position + _STEP)  # what is soon found to be none is not read far
+        end = self._content.read(text, position, limit)
         if not self._content.may_be_call(self._names):
             self._reject()
-        elif end < min(len(text), position + _STEP):
+        elif end < limit:
             self._reject(for_good=True)
         return end
 
@@ -208,12 +203,13 @@ class ToolCallParser:
         """Take what may have been a call as text; what it holds may be one, unless `for_good`."""
         if self._opening:
             self._emit(self._opening, self._markdown.take("<"))
-        self._again, self._state = self._content.text, self._text
+        self._state = self._text
         if for_good:
-            rest, self._again = self._again, ""
             strict, self._strict = self._strict, True
-            self._text(rest, 0)
+            self._text(self._content.text, 0)
             self._strict = strict
+        else:
+            self._again = self._content.text
 
     def _accept_unkeyed(self, reason: str) -> bool:
         """Read calls without the key: all that stands there are such, or none is."""
@@ -317,7 +313,7 @@ class _Call(NamedTuple):
     problem: str
 
 
-def _read_call(value: Any, names: AbstractSet[str], *, keyed: bool) -> _Call:
+def _read_call(value: Any, names: frozenset[str], *, keyed: bool) -> _Call:
     """Read a call; one without the key must give its arguments."""
     name = value.get("name") if isinstance(value, dict) else None
     if not isinstance(name, str):
@@ -340,17 +336,16 @@ def _read_call(value: Any, names: AbstractSet[str], *, keyed: bool) -> _Call:
 def _decode_values(text: str) -> tuple[list[tuple[Any, str]], str, str]:
     """Decode values, and what lists hold, each with its text; give the rest, and its fault."""
     values: list[tuple[Any, str]] = []
-    position, error = _end_of(_BETWEEN, text, 0), ""
-    while position < len(text) and not error:
+    position = _end_of(_BETWEEN, text, 0)
+    while position < len(text):
         try:
             value, end = DECODER.raw_decode(text, position)
         except (ValueError, RecursionError) as problem:
-            error = f"it is no JSON: {problem}"
-        else:
-            raw = text[position:end]
-            values += [(each, raw) for each in value] if isinstance(value, list) else [(value, raw)]
-            position = _end_of(_BETWEEN, text, end)
-    return values, text[position:], error
+            return values, text[position:], f"it is no JSON: {problem}"
+        each = value if isinstance(value, list) else [value]
+        values += ((one, text[position:end]) for one in each)
+        position = _end_of(_BETWEEN, text, end)
+    return values, "", ""
 
 
 def _end_of(pattern: re.Pattern[str], text: str, position: int, limit: int | None = None) -> int:
@@ -382,12 +377,10 @@ class _Content:
 
     @property
     def text(self) -> str:
-        """All that was read."""
         return "".join(self._pieces)
 
     @property
     def arguments(self) -> str:
-        """The text of the arguments, so far as they were read."""
         return "".join(self._arguments)
 
     def take_arguments(self) -> str:
@@ -396,7 +389,7 @@ class _Content:
         self._taken = len(self._arguments)
         return piece
 
-    def may_be_call(self, names: AbstractSet[str]) -> bool:
+    def may_be_call(self, names: frozenset[str]) -> bool:
         """Check whether the first key, and the name where that comes first, are a call's."""
         if not (match := _FIRST_KEY.match(self.head)):
             return bool(_COULD_BE_FIRST_KEY.fullmatch(self.head))
@@ -404,8 +397,8 @@ class _Content:
         return key in _CALL_KEYS if name is None or key != "name" else name in names
 
     def read(self, text: str, position: int, limit: int) -> int:
-        """Read on, to about `limit`; the outcome is where the reading stopped."""
-        start, end = position, min(limit, len(text))
+        """Read on, about to `limit`; the outcome is where the reading stopped."""
+        start, end = position, limit
         while position < end:
             if self._in_string:
                 position = self._read_string(text, position, end)
@@ -444,9 +437,9 @@ class _Content:
 
     def _keep(self, piece: str) -> None:
         """Keep a piece, and find what of it are arguments."""
-        if len(self.head) < _HEAD_LENGTH:
+        if self._start < 0 and len(self.head) < _HEAD_LENGTH:
             self.head += piece[: _HEAD_LENGTH - len(self.head)]
-            if self._start < 0 and (match := _HEAD.match(self.head)):
+            if match := _HEAD.match(self.head):
                 self.name, self._start = match[1], match.end()
         if self._start >= 0:
             first = max(self._start - self._length, 0)

@@ -17,8 +17,8 @@ _WORD: Final = re.compile(r"[^\W_]+")
 _UNICODE_ESCAPE: Final = re.compile(r"(?<!\\)\\+u([0-9a-fA-F]{4})")
 _ESCAPE: Final = re.compile(r"(?<!\\)\\+[nrtbf]?")
 _INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
+# No character; `html.unescape` fails where `int` refuses so many digits.
 _LONG_REFERENCE: Final = re.compile(r"&#\d{8,}")
-"""No character; `html.unescape` fails where `int` refuses so many digits."""
 
 
 def words(text: str) -> str:

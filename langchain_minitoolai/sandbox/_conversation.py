@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from langchain_minitoolai.sandbox._chat import content_parts
 
-_BLOCK: Final = r"<{0}(?: [^<>]*)?>\s*(.*?)\s*</{0}>"
+_BLOCK: Final = r"<{0}(?: [^<>]*)?>\n\s*(.*?)\s*\n</{0}>"  # a line end in a value is escaped
 _TOOLS: Final = re.compile(_BLOCK.format("tools"), re.DOTALL)
 _SCHEMA: Final = re.compile(_BLOCK.format("response_schema"), re.DOTALL)
 _CALL: Final = re.compile(_BLOCK.format("tool_call"), re.DOTALL)
