@@ -12,7 +12,7 @@ from langchain_minitoolai import errors
 from langchain_minitoolai._chat.stream import AnswerReader, Piece
 from langchain_minitoolai._http.error_mapping import MAX_DOCUMENT, MAX_PAGE
 from langchain_minitoolai._http.sse import MAX_EVENT
-from tests.unit_tests.shells import COMMENT, DONE, STOP, USAGE, WHOLE, delta, event, text_of
+from tests.unit_tests.fake_clients import COMMENT, DONE, STOP, USAGE, WHOLE, delta, event, text_of
 
 STREAM = b"".join(WHOLE)
 CALL = {"index": 0, "id": "call_1", "function": {"name": "f", "arguments": "{}"}}

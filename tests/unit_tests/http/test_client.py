@@ -57,7 +57,6 @@ from tests.unit_tests.fake_clients import (
     WHOLE,
     AsyncDriver,
     Clock,
-    DeltaReader,
     Driver,
     Exchange,
     FakeBody,
@@ -293,10 +292,10 @@ def test_a_request_can_ask_for_a_new_connection(over: MakeDriver, *, new_connect
     assert driver.pool.asked == [new_connection]
 
 
-def build(request: Request | None = None, **headers: str) -> httpx.Request:
+def build(**headers: str) -> httpx.Request:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     client = BaseClient(NOWHERE, BASE, KEY, named)
-    built: httpx.Request = client.build_request(httpx.Client(), request or chat_request(), {})
+    built: httpx.Request = client.build_request(httpx.Client(), chat_request(), {})
     return built
 
 
@@ -483,12 +482,11 @@ def test_an_error_inside_a_stream_is_raised_without_the_key(over: MakeDriver, mo
     assert str(error) == "the service reports an error: [key] is out of credit"
 
 
-@pytest.mark.parametrize("connection", [None, FakeNetworkStream])
+@pytest.mark.parametrize("connection", [None, FakeNetworkStream()])
 def test_a_stream_closed_early_closes_its_response(
-    over: MakeDriver, connection: type[FakeNetworkStream] | None
+    over: MakeDriver, connection: FakeNetworkStream | None
 ) -> None:
-    exchange = Exchange(itertools.cycle([delta("x"), 0.1]))
-    exchange.connection = connection and connection()
+    exchange = Exchange(itertools.cycle([delta("x"), 0.1]), connection=connection)
     driver = over(exchange)
     batches = driver.batches(driver.run(once(chat_request("open"))))
     assert next(batches) == ["x"]
@@ -678,9 +676,7 @@ def test_a_break_of_a_stream_is_never_stale(over: MakeDriver) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_unknown_error_of_a_transport_gives_its_class_alone(
-    over: MakeDriver, mode: str
-) -> None:
+def test_an_unknown_error_of_a_transport_gives_its_class_alone(over: MakeDriver, mode: str) -> None:
     driver = over(Exchange(before=[LookupError(f"Bearer {KEY}")]))
     workflow = send_with_retries(chat_request(mode), RetryPolicy(2), driver.clock)
     with pytest.raises(errors.APIConnectionError) as raised:
@@ -810,7 +806,12 @@ async def test_a_client_of_a_compatible_library_serves_as_well() -> None:
 
 
 def download(url: str = "https://images.test/a.png?v=1", **changes: Any) -> Download:
-    given = {"pick_ip": lambda ips: ips[-1], "max_bytes": 10, "timeout": 9.0, "deadline": 1060.0}
+    given: dict[str, Any] = {
+        "pick_ip": lambda ips: ips[-1],
+        "max_bytes": 10,
+        "timeout": 9.0,
+        "deadline": 1060.0,
+    }
     return Download(url, **(given | changes))
 
 
@@ -947,9 +948,7 @@ def test_a_host_that_is_unknown_is_a_connection_error(
 
 
 @pytest.mark.parametrize("url", ["https://[::1", "https://images.test:x/", "https://\ud800/"])
-def test_what_is_no_url_is_an_error_of_ours(
-    over: MakeDriver, address: list[Any], url: str
-) -> None:
+def test_what_is_no_url_is_an_error_of_ours(over: MakeDriver, address: list[Any], url: str) -> None:
     driver = over(Exchange([b"PNG"]))
     error = failure(driver, download(url))
     assert isinstance(error, errors.APIConnectionError)
@@ -1256,7 +1255,8 @@ def test_many_streams_are_read_at_once(drivers: Callable[..., AsyncDriver]) -> N
 
     async def one() -> str:
         workflow = send_with_retries(chat_request("open"), RetryPolicy(), driver.clock)
-        return await read_all((await driver.client.execute(workflow)).stream)
+        response: Any = await driver.client.execute(workflow)
+        return await read_all(response.stream)
 
     async def doing(parts: list[Coroutine[Any, Any, str]]) -> list[str]:
         return await asyncio.gather(*parts)
@@ -1384,6 +1384,7 @@ def test_a_step_that_swallows_the_cancellation_is_a_timeout_all_the_same(
     async def stubborn() -> str:
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(100.0)
+        await asyncio.sleep(0)
         return "as if nothing had happened"
 
     with pytest.raises(TimeoutError):

@@ -1,6 +1,5 @@
 """Transport errors, responses and payloads as errors of this package."""
 
-import asyncio
 import json
 import socket
 import ssl
@@ -190,7 +189,9 @@ def test_a_redirect_says_that_it_is_not_followed() -> None:
 
 
 def test_an_error_inside_a_success_shows_no_key_and_needs_no_reason() -> None:
-    error = error_from_payload({"error": {"message": "sk-1 is wrong", "code": "x sk-1"}}, secret="sk-1")
+    error = error_from_payload(
+        {"error": {"message": "sk-1 is wrong", "code": "x sk-1"}}, secret="sk-1"
+    )
     assert (str(error), error.code) == ("the service reports an error: [key] is wrong", "x [key]")
     assert str(error_from_payload({})) == "the service reports an error: no reason given"
 
@@ -424,7 +425,7 @@ def test_what_would_fail_again_is_not_retryable(caught: Exception) -> None:
         (aiohttp.ServerDisconnectedError(), True),
         (aiohttp.ClientConnectorDNSError(None, OSError()), False),  # type: ignore[arg-type]
         (aiohttp.ConnectionTimeoutError(), False),
-        (asyncio.TimeoutError(), False),
+        (TimeoutError(), False),
         (ValueError(), False),
     ],
 )

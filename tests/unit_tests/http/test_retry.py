@@ -35,7 +35,9 @@ def drive(
 ) -> tuple[list[Effect], Outcome]:
     """Send a call whose attempts have these outcomes; return its effects and what became of it."""
     clock = clock or Clock()
-    workflow = send_with_retries(request or chat_request(), RetryPolicy(retries, lambda: 1.0), clock)
+    workflow = send_with_retries(
+        request or chat_request(), RetryPolicy(retries, lambda: 1.0), clock
+    )
     queue = list(outcomes)
     effects: list[Effect] = []
     outcome: Any = None
@@ -170,7 +172,10 @@ def test_a_wait_that_ends_after_the_deadline_is_not_begun() -> None:
 def test_the_deadline_counts_all_waits_together() -> None:
     clock = Clock()
     effects, result = drive(
-        *[Response(503, {})] * 3, retries=9, request=chat_request(deadline=clock() + 3.4), clock=clock
+        *[Response(503, {})] * 3,
+        retries=9,
+        request=chat_request(deadline=clock() + 3.4),
+        clock=clock,
     )
     assert waits(effects) == [0.5, 1.0]
     assert isinstance(result, errors.ServiceError)
@@ -201,7 +206,12 @@ def test_that_is_no_attempt_and_happens_once() -> None:
 def test_a_later_attempt_may_meet_a_stale_connection_too() -> None:
     effects, result = drive(Response(500, {}), stale(), OK, retries=1)
     assert result == after(3)
-    assert effects == [chat_request(), Sleep(0.5), chat_request(), chat_request(new_connection=True)]
+    assert effects == [
+        chat_request(),
+        Sleep(0.5),
+        chat_request(),
+        chat_request(new_connection=True),
+    ]
 
 
 def test_without_retries_a_stale_connection_is_an_error() -> None:
