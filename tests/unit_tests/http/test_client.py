@@ -833,7 +833,8 @@ def address(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     [
         ("https://images.test/a.png?v=1", "https://93.184.215.14/a.png?v=1", "images.test", 443),
         ("http://images.test:81/", "http://93.184.215.14:81/", "images.test:81", 81),
-        ("https://bücher.test/", "https://93.184.215.14/", "xn--bcher-kva.test", 443),
+        ("https://faß.test/", "https://93.184.215.14/", "xn--fa-hia.test", 443),
+        ("https://93.184.215.14/", "https://93.184.215.14/", "93.184.215.14", 443),
     ],
 )
 def test_a_download_goes_to_the_address_that_was_picked_and_names_its_host(
@@ -851,8 +852,18 @@ def test_a_download_goes_to_the_address_that_was_picked_and_names_its_host(
         "accept-encoding": "identity",
         "user-agent": f"langchain-minitoolai/{__version__}",
     }
-    assert [one for _, one in address] == [port]
+    assert address == [(host.partition(":")[0], port)]
     assert driver.pool.asked == [True]
+
+
+def test_a_download_may_go_to_an_ipv6_address(over: MakeDriver, address: list[Any]) -> None:
+    driver = over(Exchange([b"PNG"]))
+    url = "https://[2606:2800::1]:81/a.png"
+    assert driver.run(once(download(url, pick_ip=lambda _: "2606:2800::2"))).body == b"PNG"
+    (request,) = driver.service.requests
+    assert str(request.url) == "https://[2606:2800::2]:81/a.png"
+    assert request.headers["host"] == "[2606:2800::1]:81"
+    assert address == [("2606:2800::1", 81)]
 
 
 def test_a_download_sends_nothing_that_the_client_adds_to_its_requests(
