@@ -357,7 +357,7 @@ class FakeLoop(asyncio.SelectorEventLoop):
         return self._clock()
 
     def call_at(
-        self, when: float, callback: Callable[..., Any], *args: Any, context: Any = None
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Any = None
     ) -> asyncio.TimerHandle:
         self.timers.append(super().call_at(when, callback, *args, context=context))
         return self.timers[-1]
