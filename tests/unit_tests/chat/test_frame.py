@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from langchain_minitoolai._chat.stream import AnswerReader, Piece
 from langchain_minitoolai._frame import ContentFrame
 from langchain_minitoolai.errors import MiniToolAIError
-from tests.unit_tests.fake_clients import STOP, event
+from tests.unit_tests.shells import STOP, event
 
 BEFORE = b'{"id":"c","choices":[{"delta":{"content":'
 AFTER = b'},"finish_reason":null}],"usage":null}'
