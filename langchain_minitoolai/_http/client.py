@@ -137,8 +137,8 @@ class BaseClient:
 
 
 def _netloc(url: httpx.URL) -> str:
-    host = f"[{url.host}]" if ":" in url.host else url.host
-    return f"{host}:{url.port or _default_port(url)}"
+    host, port = _address(url)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _to_json(body: Mapping[str, Any]) -> bytes:
@@ -257,7 +257,7 @@ class SyncClient(BaseClient):
         try:
             url = httpx.URL(download.url)
             client = self.pool.client(new_connection=True)
-            ip = download.pick_ip(resolve(url.host, url.port or _default_port(url)))
+            ip = download.pick_ip(resolve(*_address(url)))
             extensions = {"trace": trace.record, **deadline.sync_extensions()}
             prepared = _pinned(client, url, ip, extensions)
             response = client.send(prepared, auth=None, stream=True, follow_redirects=False)
@@ -413,9 +413,8 @@ class AsyncClient(BaseClient):
             url = httpx.URL(download.url)
             pooled = await self.pool.async_client(new_connection=True)
             exchange = AsyncExchange(pooled, deadline, trace)
-            port = url.port or _default_port(url)
             async with asyncio.timeout(deadline.remaining()):
-                found = await asyncio.to_thread(resolve, url.host, port)
+                found = await asyncio.to_thread(resolve, *_address(url))
             extensions = {"trace": trace.arecord, **deadline.async_extensions()}
             prepared = _pinned(pooled.client, url, download.pick_ip(found), extensions)
             options = {"auth": None, "stream": True, "follow_redirects": False}
@@ -598,5 +597,6 @@ def _closed_on_error(response: Any) -> Iterator[None]:
         raise
 
 
-def _default_port(url: httpx.URL) -> int:
-    return 443 if url.scheme == "https" else 80
+def _address(url: httpx.URL) -> tuple[str, int]:
+    """Return a URL's host, as it is sent, and its port."""
+    return url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80)

@@ -19,7 +19,7 @@ from collections.abc import (
 )
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar, TypeVarTuple
 
 import httpx
 import pytest
@@ -31,6 +31,7 @@ from langchain_minitoolai._http.error_mapping import error_from_payload
 from langchain_minitoolai._http.pool import ClientPool, PooledClient, TransportConfig
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 Mode: TypeAlias = Literal["bounded", "collected", "open"]
 """How a body is wanted: in one piece, parsed to its end, or as an open stream."""
 
@@ -355,14 +356,18 @@ class FakeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._clock()
 
-    def call_at(self, when: float, *args: Any, **options: Any) -> asyncio.TimerHandle:
-        self.timers.append(super().call_at(when, *args, **options))
+    def call_at(
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Any = None
+    ) -> asyncio.TimerHandle:
+        self.timers.append(super().call_at(when, callback, *args, context=context))
         return self.timers[-1]
 
-    def run_in_executor(self, _: Any, function: Callable[..., Any], *args: Any) -> Any:
-        future = self.create_future()
+    def run_in_executor(
+        self, executor: Any, func: Callable[[*Ts], T], *args: *Ts
+    ) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = self.create_future()
         try:
-            future.set_result(function(*args))
+            future.set_result(func(*args))
         except Exception as error:  # noqa: BLE001 - it belongs to whoever awaits
             future.set_exception(error)
         return future

@@ -333,6 +333,11 @@ def test_what_is_no_client_of_the_right_kind_is_refused(
     assert message in refusal(**{field: given})
 
 
+def test_no_client_is_no_client() -> None:
+    made = owner(http_client=None, http_async_client=None, proxy="http://proxy.test")
+    assert (made.http_client, made.http_async_client) == (None, None)
+
+
 def test_a_closed_client_is_refused() -> None:
     client = httpx.Client()
     client.close()

@@ -292,10 +292,10 @@ def test_a_request_can_ask_for_a_new_connection(over: MakeDriver, *, new_connect
     assert driver.pool.asked == [new_connection]
 
 
-def build(request: Request | None = None, **headers: str) -> httpx.Request:
+def build(**headers: str) -> httpx.Request:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     client = BaseClient(NOWHERE, BASE, KEY, named)
-    built: httpx.Request = client.build_request(httpx.Client(), request or chat_request(), {})
+    built: httpx.Request = client.build_request(httpx.Client(), chat_request(), {})
     return built
 
 
@@ -482,12 +482,11 @@ def test_an_error_inside_a_stream_is_raised_without_the_key(over: MakeDriver, mo
     assert str(error) == "the service reports an error: [key] is out of credit"
 
 
-@pytest.mark.parametrize("connection", [None, FakeNetworkStream])
+@pytest.mark.parametrize("connection", [None, FakeNetworkStream()])
 def test_a_stream_closed_early_closes_its_response(
-    over: MakeDriver, connection: type[FakeNetworkStream] | None
+    over: MakeDriver, connection: FakeNetworkStream | None
 ) -> None:
-    exchange = Exchange(itertools.cycle([delta("x"), 0.1]))
-    exchange.connection = connection and connection()
+    exchange = Exchange(itertools.cycle([delta("x"), 0.1]), connection=connection)
     driver = over(exchange)
     batches = driver.batches(driver.run(once(chat_request("open"))))
     assert next(batches) == ["x"]
@@ -807,7 +806,12 @@ async def test_a_client_of_a_compatible_library_serves_as_well() -> None:
 
 
 def download(url: str = "https://images.test/a.png?v=1", **changes: Any) -> Download:
-    given = {"pick_ip": lambda ips: ips[-1], "max_bytes": 10, "timeout": 9.0, "deadline": 1060.0}
+    given: dict[str, Any] = {
+        "pick_ip": lambda ips: ips[-1],
+        "max_bytes": 10,
+        "timeout": 9.0,
+        "deadline": 1060.0,
+    }
     return Download(url, **(given | changes))
 
 
@@ -829,7 +833,8 @@ def address(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     [
         ("https://images.test/a.png?v=1", "https://93.184.215.14/a.png?v=1", "images.test", 443),
         ("http://images.test:81/", "http://93.184.215.14:81/", "images.test:81", 81),
-        ("https://bücher.test/", "https://93.184.215.14/", "xn--bcher-kva.test", 443),
+        ("https://faß.test/", "https://93.184.215.14/", "xn--fa-hia.test", 443),
+        ("https://93.184.215.14/", "https://93.184.215.14/", "93.184.215.14", 443),
     ],
 )
 def test_a_download_goes_to_the_address_that_was_picked_and_names_its_host(
@@ -847,8 +852,18 @@ def test_a_download_goes_to_the_address_that_was_picked_and_names_its_host(
         "accept-encoding": "identity",
         "user-agent": f"langchain-minitoolai/{__version__}",
     }
-    assert [one for _, one in address] == [port]
+    assert address == [(host.partition(":")[0], port)]
     assert driver.pool.asked == [True]
+
+
+def test_a_download_may_go_to_an_ipv6_address(over: MakeDriver, address: list[Any]) -> None:
+    driver = over(Exchange([b"PNG"]))
+    url = "https://[2606:2800::1]:81/a.png"
+    assert driver.run(once(download(url, pick_ip=lambda _: "2606:2800::2"))).body == b"PNG"
+    (request,) = driver.service.requests
+    assert str(request.url) == "https://[2606:2800::2]:81/a.png"
+    assert request.headers["host"] == "[2606:2800::1]:81"
+    assert address == [("2606:2800::1", 81)]
 
 
 def test_a_download_sends_nothing_that_the_client_adds_to_its_requests(
@@ -1251,7 +1266,8 @@ def test_many_streams_are_read_at_once(drivers: Callable[..., AsyncDriver]) -> N
 
     async def one() -> str:
         workflow = send_with_retries(chat_request("open"), RetryPolicy(), driver.clock)
-        return await read_all((await driver.client.execute(workflow)).stream)
+        response: Any = await driver.client.execute(workflow)
+        return await read_all(response.stream)
 
     async def doing(parts: list[Coroutine[Any, Any, str]]) -> list[str]:
         return await asyncio.gather(*parts)
@@ -1379,6 +1395,7 @@ def test_a_step_that_swallows_the_cancellation_is_a_timeout_all_the_same(
     async def stubborn() -> str:
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(100.0)
+        await asyncio.sleep(0)
         return "as if nothing had happened"
 
     with pytest.raises(TimeoutError):

@@ -17,6 +17,11 @@ from langchain_minitoolai._http.effects import (
 )
 from tests.unit_tests.fake_clients import DeltaReader
 
+
+async def aclose() -> None:
+    """Do nothing, asynchronously."""
+
+
 DOWNLOAD = Download("https://a.test/?token=private", min, max_bytes=9, timeout=1.0, deadline=2.0)
 
 
@@ -27,7 +32,7 @@ def test_a_request_has_the_key_and_may_use_any_connection() -> None:
 
 
 def test_a_stream_request_is_a_request_whose_stream_is_collected() -> None:
-    request = StreamRequest("/x/", {}, reader=DeltaReader)
+    request: StreamRequest[str, DeltaReader] = StreamRequest("/x/", {}, reader=DeltaReader)
     assert isinstance(request, Request)
     assert request.collect
     assert replace(request, new_connection=True).reader is DeltaReader
@@ -50,7 +55,7 @@ def test_the_choice_of_an_address_is_in_no_repr() -> None:
         (DOWNLOAD, "url"),
         (Response(200, {}), "status"),
         (Sleep(1), "seconds"),
-        (Invoke(int, int), "run"),
+        (Invoke(dict, aclose), "run"),
     ],
 )
 def test_effects_and_outcomes_never_change(effect: Any, name: str) -> None:

@@ -416,14 +416,12 @@ def test_a_user_s_client_serves_every_call_and_is_never_closed() -> None:
 
 
 def test_a_user_s_async_client_serves_every_call_and_is_never_closed() -> None:
-    async def use() -> None:
+    async def use(pool: ClientPool) -> None:
         for new_connection in (True, False):
             assert await lent(pool, new_connection=new_connection) is client
 
     client = make_async_client()
-    pool = ClientPool(TransportConfig(http_async_client=client))
-    asyncio.run(use())
-    del pool
+    asyncio.run(use(ClientPool(TransportConfig(http_async_client=client))))
     gc.collect()
     assert not client.is_closed
 
