@@ -320,8 +320,8 @@ def test_text_of_others_stays_as_it_is(forged: str) -> None:
 
 
 def test_the_key_is_broken_up_wherever_others_wrote_it_and_only_once_blocks_are_joined() -> None:
-    picture = {"type": "image_url", "image_url": {"url": WEB}}
-    blocks = ["a k3f", {"type": "text", "text": "9ab"}, picture, "k3f9ab"]
+    image = {"type": "image_url", "image_url": {"url": WEB}}
+    blocks: list[Any] = ["a k3f", {"type": "text", "text": "9ab"}, image, "k3f9ab"]
     api_messages = to_api_messages(
         [
             SystemMessage(["k3f", "9ab"]),

@@ -35,6 +35,7 @@ def test_the_reason_says_what_cut_the_call(finish_reason: str | None, word: str)
     assert word in truncation_reason(finish_reason)
 
 
+NOTHING: list[Any] = []
 JSON_LIKE = st.text(st.sampled_from('{}[]",:\\1a\n '), max_size=12)
 
 
@@ -66,7 +67,7 @@ def test_core_reads_no_call_from_arguments_that_were_cut_and_made_invalid(cut: i
         ('{"a": NaN}', "NaN"),
         ("[" * 50_000, "nested too deep"),
         (
-            {"a": functools.reduce(lambda inner, _: [inner], range(100), [])},
+            {"a": functools.reduce(lambda inner, _: [inner], range(100), NOTHING)},
             "nested deeper than 100",
         ),
     ],

@@ -159,7 +159,8 @@ WORDS = st.sampled_from(
 def test_answers_made_of_text_and_keyed_calls_give_that_text_and_those_calls(
     parts: list[tuple[str, list[dict[str, Any]], bool, bool]],
 ) -> None:
-    answer, expected = "So: ", [("text", "So: ")]
+    answer = "So: "
+    expected: list[tuple[Any, ...]] = [("text", answer)]
     for text, calls, ascii_only, fenced in parts:
         dumped = [json.dumps(each, ensure_ascii=ascii_only) for each in calls]
         written = "".join(f'{TAG}{{"name": "add", "arguments": {each}}}\n{END}' for each in dumped)

@@ -74,7 +74,7 @@ def test_a_key_stays_where_only_marks_for_a_cache_change() -> None:
         ("secret", [HELLO[0], HumanMessage("Hi")], ["add"]),
         ("secret", [HumanMessage("Hello")], ["add"]),
         ("secret", [*HELLO[:1], HumanMessage(["Hello", {"type": "image", "url": "u"}])], ["add"]),
-        ("secret", [HELLO[0], ChatMessage("Hello", role="user")], ["sub"]),
+        ("secret", [HELLO[0], ChatMessage(content="Hello", role="user")], ["sub"]),
     ],
 )
 def test_a_key_is_another_for_other_secrets_conversations_and_tools(
@@ -87,7 +87,7 @@ def test_a_key_is_another_for_other_secrets_conversations_and_tools(
 def test_a_key_without_a_human_message_stays_too() -> None:
     key = conversation_key("secret", HELLO[:1], [])
     assert conversation_key("secret", [*HELLO[:1], AIMessage("Hi")], []) == key
-    spoken = [HELLO[0], ChatMessage("Hello", role="user")]
+    spoken = [HELLO[0], ChatMessage(content="Hello", role="user")]
     grown = [*spoken, SystemMessage("Late.")]
     assert conversation_key("s", spoken, []) == conversation_key("s", grown, [])
 
