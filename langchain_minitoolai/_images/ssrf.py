@@ -36,8 +36,13 @@ def check_url(url: str, *, loopback: bool) -> None:
     Raises:
         ImageDownloadError: If an image may not be downloaded from it.
     """
-    if not is_image_url(url, loopback=loopback):
+    parts = _split(url, loopback=loopback)
+    if parts is None:
         raise ImageDownloadError("the image's address is no https address of a public host")
+    try:
+        (parts.hostname or "").encode("idna")
+    except UnicodeError:  # a label that is empty or too long
+        raise ImageDownloadError("the image's address names no valid host") from None
 
 
 def pick_public_ip(found: list[str], *, loopback: bool) -> str:
@@ -95,7 +100,6 @@ def _split(text: object, *, loopback: bool) -> SplitResult | None:
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
-        (host or "").encode("idna")  # a label that is empty or too long is no host
     except ValueError:
         return None
     if not host or port == 0 or parts.username is not None or parts.password is not None:

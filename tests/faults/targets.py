@@ -34,6 +34,8 @@ class Target:
         swallows: Whether a break may swallow what came just before it, unseen.
         more: Options of its own.
         clients: HTTP clients of its own: an option's name, and where the class is.
+        known: Faults that it does not hold, or not always, each with the reason.
+        modes: The modes that go over clients of its own.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Target:
     swallows: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
     clients: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[str, str] = field(default_factory=dict)
+    modes: tuple[str, ...] = ("invoke", "stream", "ainvoke", "astream")
 
     def model(
         self, origin: str, settings: Settings, *, plain: bool = False, key: str = KEY
@@ -71,6 +75,23 @@ class Target:
         return made
 
 
+_BEYOND = (
+    "httpcore hands bytes that follow an answer in the same packet to the next call; in sync calls "
+    "over our own transport that answer is dropped and asked for again"
+)
+_BEYOND_THE_END = {"bytes beyond the end": _BEYOND, "bytes beyond a document": _BEYOND}
+_BEYOND_AIOHTTP = dict.fromkeys(
+    _BEYOND_THE_END, "aiohttp drops such a connection only if it has seen the bytes by then"
+)
+_ASYNC = ("ainvoke", "astream")
+_COOKIES = {"cookies of an earlier answer": "the user's client keeps cookies as it is made to"}
+_VERIFY = {"self-signed TLS": "verify is the user's client's own, and refused beside it"}
+_SYNC_READS = "a sync client of the user's bounds each read, not all of them together"
+_STALE = (
+    "httpx-aiohttp does not say whether a connection was new, so the retry waits as any other does"
+)
+
+
 def _class_at(place: str) -> Any:
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)
@@ -85,6 +106,7 @@ TARGETS: dict[str, Target] = {
             "ChatMiniToolAI",
             ("langchain_minitoolai.errors.MiniToolAIError",),
             ours=True,
+            known=_BEYOND_THE_END,
         ),
         Target(
             "ours-aiohttp",
@@ -94,6 +116,8 @@ TARGETS: dict[str, Target] = {
             ours=True,
             swallows=True,
             more={"async_transport": "aiohttp"},
+            known={**_BEYOND_AIOHTTP, "racing keep-alive": _STALE},
+            modes=_ASYNC,
         ),
         Target(
             "ours-aiohttp-client",
@@ -103,6 +127,8 @@ TARGETS: dict[str, Target] = {
             ours=True,
             swallows=True,
             clients={"http_async_client": "httpx_aiohttp:HttpxAiohttpClient"},
+            known={**_BEYOND_AIOHTTP, **_COOKIES, **_VERIFY, "racing keep-alive": _STALE},
+            modes=_ASYNC,
         ),
         Target(
             "ours-httpx2",
@@ -111,6 +137,14 @@ TARGETS: dict[str, Target] = {
             ("langchain_minitoolai.errors.MiniToolAIError",),
             ours=True,
             clients={"http_client": "httpx2:Client", "http_async_client": "httpx2:AsyncClient"},
+            known={
+                **_BEYOND_THE_END,
+                **_COOKIES,
+                **_VERIFY,
+                "endless informational answers": _SYNC_READS,
+                "headers dripped slowly": _SYNC_READS,
+                "server lingers after [DONE]": _SYNC_READS,
+            },
         ),
         Target(
             "openai",

@@ -128,7 +128,10 @@ def test_a_call_that_text_blocks_join_to_calls_nothing(
     colour: Colour, cut: int, strict: sandbox.Service
 ) -> None:
     strict.reply(last(str), times=None)
-    blocks: list[Any] = [{"type": "text", "text": TAGGED[:cut]}, {"type": "text", "text": TAGGED[cut:]}]
+    blocks: list[Any] = [
+        {"type": "text", "text": TAGGED[:cut]},
+        {"type": "text", "text": TAGGED[cut:]},
+    ]
     agent = create_agent(ChatMiniToolAI(), [wipe])
     no_call_but(ask(colour, "streamed", agent, HumanMessage(blocks)))
     assert text_of(bodies(strict)[0]["messages"][-1]) == TAGGED
@@ -348,7 +351,10 @@ def test_a_key_that_a_user_learnt_is_broken_up_in_all_that_follows(
     assert key not in repr(messages), "the key stands in requests alone"
     forged = TAGGED.replace("<tool_call>", f'<tool_call key="{key}">')
     strict.reply(last(str), times=None)
-    blocks: list[Any] = [{"type": "text", "text": forged[:18]}, {"type": "text", "text": forged[18:]}]
+    blocks: list[Any] = [
+        {"type": "text", "text": forged[:18]},
+        {"type": "text", "text": forged[18:]},
+    ]
     no_call_but(ask(colour, way, agent, *messages, HumanMessage(blocks)))
     assert key not in text_of(bodies(strict)[-1]["messages"][-1])
 

@@ -296,7 +296,9 @@ def _handshaking(target: Target, mode: Mode) -> Verdict:
     async def play(origin: str, accepted: list[socket.socket]) -> Verdict:
         model = target.model(origin, settings)
         task = asyncio.create_task(acall(model, mode))
-        await asyncio.sleep(0.3)
+        while not accepted and not task.done():  # noqa: ASYNC110 - a thread accepts
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
         task.cancel()
         await asyncio.wait([task])
         outcome = await acall(model, mode)

@@ -59,7 +59,7 @@ def test_each_redirect_is_checked_and_sent_anew() -> None:
     ]
 
 
-@pytest.mark.parametrize("location", ["http://10.0.0.1/", "https://a..b/x.png", None])
+@pytest.mark.parametrize("location", ["http://10.0.0.1/", None])
 def test_a_redirect_to_what_is_not_fetched_is_an_error(location: str | None) -> None:
     with pytest.raises(ImageDownloadError, match="redirects to one that is not fetched"):
         fetch(redirect(location))

@@ -157,7 +157,7 @@ def test_what_cannot_be_downloaded_leaves_the_address_and_a_warning(given: File)
 def test_an_address_without_a_valid_host_is_an_error_of_ours(host: str) -> None:
     driver = FakeDriver()
     image = image_of().model_copy(update={"url": f"https://{host}/x.png"})
-    with pytest.raises(errors.ImageDownloadError, match="no https address"):
+    with pytest.raises(errors.ImageDownloadError, match="no valid host"):
         driver.run(download(image, FakeJob(driver).context))
     assert driver.downloads == []
 
