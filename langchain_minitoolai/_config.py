@@ -25,7 +25,8 @@ from pydantic import (
 )
 
 from langchain_minitoolai import contract
-from langchain_minitoolai._http.client import AsyncClient, SyncClient
+from langchain_minitoolai._http.async_client import AsyncClient
+from langchain_minitoolai._http.client import SyncClient
 from langchain_minitoolai._http.pool import (
     TransportConfig,
     client_pool,

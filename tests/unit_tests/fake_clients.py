@@ -25,7 +25,8 @@ import httpx
 import pytest
 
 from langchain_minitoolai import contract, errors
-from langchain_minitoolai._http.client import AsyncClient, SyncClient
+from langchain_minitoolai._http.async_client import AsyncClient
+from langchain_minitoolai._http.client import SyncClient
 from langchain_minitoolai._http.effects import Request, Response, StreamRequest, Workflow
 from langchain_minitoolai._http.error_mapping import error_from_payload
 from langchain_minitoolai._http.pool import ClientPool, PooledClient, TransportConfig

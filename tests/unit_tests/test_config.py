@@ -14,7 +14,8 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from langchain_minitoolai import ChatMiniToolAI, _config, contract
 from langchain_minitoolai._config import ClientConfig, unknown_names, validate_base_url
-from langchain_minitoolai._http.client import AsyncClient, SyncClient
+from langchain_minitoolai._http.async_client import AsyncClient
+from langchain_minitoolai._http.client import SyncClient
 from langchain_minitoolai.errors import InvalidInputError, MissingAPIKeyError
 
 KEY = "sk-test-0123456789"

@@ -19,14 +19,10 @@ import httpx2
 import pytest
 
 from langchain_minitoolai import errors
+from langchain_minitoolai._http import async_client as async_client_module
 from langchain_minitoolai._http import client as client_module
-from langchain_minitoolai._http.client import (
-    AsyncClient,
-    AsyncExchange,
-    BaseClient,
-    BearerAuth,
-    SyncClient,
-)
+from langchain_minitoolai._http.async_client import AsyncClient, AsyncExchange
+from langchain_minitoolai._http.client import BaseClient, BearerAuth, SyncClient
 from langchain_minitoolai._http.deadline import Deadline
 from langchain_minitoolai._http.effects import (
     MAX_JSON_BODY,
@@ -824,7 +820,8 @@ def address(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         asked.append((host, port))
         return ["10.0.0.1", "93.184.215.14"]
 
-    monkeypatch.setattr(client_module, "resolve", resolve)
+    for module in (client_module, async_client_module):
+        monkeypatch.setattr(module, "resolve", resolve)
     return asked
 
 
@@ -952,7 +949,8 @@ def test_a_host_that_is_unknown_is_a_connection_error(
     def unknown(*_: Any) -> list[str]:
         raise socket.gaierror("Name or service not known")
 
-    monkeypatch.setattr(client_module, "resolve", unknown)
+    for module in (client_module, async_client_module):
+        monkeypatch.setattr(module, "resolve", unknown)
     error = failure(over(Exchange([b"PNG"])), download())
     assert str(error) == "can't connect to the host of the URL: Name or service not known"
     assert not error.maybe_sent

@@ -19,7 +19,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from langchain_minitoolai import errors
 from langchain_minitoolai._http import pool as pool_module
-from langchain_minitoolai._http.client import AsyncClient
+from langchain_minitoolai._http.async_client import AsyncClient
 from langchain_minitoolai._http.pool import (
     CALLS_PER_CLIENT,
     MAX_POOLS,

@@ -1,0 +1,280 @@
+"""Async HTTP client: effects performed and bodies read in the running event loop."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, Generic, TypeVar, cast
+
+import httpx
+
+from langchain_minitoolai import errors
+from langchain_minitoolai._http.body import BoundedBody, StreamReader
+from langchain_minitoolai._http.client import OK, BaseClient, host_and_port, pinned_request
+from langchain_minitoolai._http.deadline import Deadline
+from langchain_minitoolai._http.effects import (
+    BodyReader,
+    Download,
+    Effect,
+    Request,
+    Response,
+    ResponseStream,
+    Sleep,
+    StreamRequest,
+    StreamResponse,
+    Workflow,
+)
+from langchain_minitoolai._http.error_mapping import map_transport_error
+from langchain_minitoolai._http.pool import PooledClient
+from langchain_minitoolai._http.transport import ExchangeTrace, resolve
+
+T = TypeVar("T")
+R = TypeVar("R", bound=BodyReader[Any])
+
+
+class AsyncClient(BaseClient):
+    """Performs workflows in the running event loop; one instance serves any number of loops."""
+
+    async def execute(self, workflow: Workflow[T]) -> T:
+        """Perform a workflow's effects until it returns.
+
+        Raises:
+            Exception: What the workflow raises.
+        """
+        outcome, error = None, None
+        while True:
+            try:
+                effect = workflow.send(outcome) if error is None else workflow.throw(error)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            except errors.MiniToolAIError as failed:
+                raise failed.redact(self.api_key) from None
+            outcome, error = None, None
+            try:
+                outcome = await self._perform(effect)
+            except Exception as caught:  # noqa: BLE001 - the workflow decides what to do with it
+                error = caught
+            except BaseException:
+                workflow.close()  # now: a kept traceback would keep it, and what it holds
+                raise
+
+    async def stream(
+        self, workflow: Workflow[StreamResponse[T, R]]
+    ) -> tuple["AsyncStream[T, R]", StreamResponse[T, R]]:
+        """Perform a workflow that ends in an open stream; return it and its response."""
+        response = await self.execute(workflow)
+        return cast("AsyncStream[T, R]", response.stream), response
+
+    async def _perform(self, effect: Effect) -> Any:
+        if isinstance(effect, Request):
+            return await self._exchange(effect)
+        if isinstance(effect, Download):
+            return await self._download(effect)
+        if isinstance(effect, Sleep):
+            return await asyncio.sleep(effect.seconds)
+        return await effect.arun()
+
+    async def _exchange(self, request: Request) -> Response:
+        deadline, trace = Deadline(self.clock, request.timeout, request.deadline), ExchangeTrace()
+        try:
+            pooled = await self.pool.async_client(new_connection=request.new_connection)
+            extensions = {"trace": trace.arecord, **deadline.async_extensions()}
+            prepared = self.build_request(pooled.client, request, extensions)
+            exchange = AsyncExchange(pooled, deadline, trace)
+            await exchange.send(prepared, self._send_options(request))
+        except Exception as caught:  # noqa: BLE001 - whatever a transport raises
+            failure = self._failure(caught, deadline, trace)
+        else:
+            return await self._read(request, exchange)
+        raise failure
+
+    async def _read(self, request: Request, exchange: "AsyncExchange") -> Response:
+        response = exchange.response
+        try:
+            reader = self._reader(request, response, exchange.deadline)
+        except errors.MiniToolAIError:
+            await exchange.aclose()
+            raise
+        if isinstance(reader, BoundedBody):
+            return self._response(response, await exchange.read_bounded(reader))
+        stream: AsyncStream[Any, Any] = AsyncStream(exchange, reader)
+        if cast("StreamRequest[Any, Any]", request).collect:
+            stream.items = [item async for items in stream for item in items]
+        return StreamResponse(response.status_code, response.headers, stream=stream)
+
+    async def _download(self, download: Download) -> Response:
+        deadline, trace = Deadline(self.clock, download.timeout, download.deadline), ExchangeTrace()
+        try:
+            url = httpx.URL(download.url)
+            pooled = await self.pool.async_client(new_connection=True)
+            exchange = AsyncExchange(pooled, deadline, trace)
+            async with asyncio.timeout(deadline.remaining()):
+                found = await asyncio.to_thread(resolve, *host_and_port(url))
+            extensions = {"trace": trace.arecord, **deadline.async_extensions()}
+            prepared = pinned_request(pooled.client, url, download.pick_ip(found), extensions)
+            options = {"auth": None, "stream": True, "follow_redirects": False}
+            await exchange.send(prepared, options)
+        except Exception as caught:  # noqa: BLE001 - whatever a transport raises
+            failure = map_transport_error(caught, deadline, trace, peer="the host of the URL")
+        else:
+            return await self._read_download(download, exchange)
+        raise failure
+
+    async def _read_download(self, download: Download, exchange: "AsyncExchange") -> Response:
+        response = exchange.response
+        async with aclosing(exchange):
+            if response.status_code != OK:
+                return Response(response.status_code, response.headers)
+            body = BoundedBody(OK, response.headers, download.max_bytes, exchange.deadline)
+            return Response(OK, response.headers, await exchange.read_bounded(body))
+
+
+class AsyncExchange:
+    """One async request and its response, timed and closed in the task that awaits them.
+
+    `asyncio.timeout` belongs to one task, but an iterator may change tasks between two items, as
+    LangChain's own streams do, and opening one for each block costs more than reading it.
+
+    Attributes:
+        deadline: The time that is left.
+        response: The response, once its head has come.
+        failure: What ended its body, if not the server.
+    """
+
+    response: Any
+
+    def __init__(self, pooled: PooledClient, deadline: Deadline, trace: ExchangeTrace) -> None:
+        """Start before the request."""
+        self.deadline = deadline
+        self.failure: errors.MiniToolAIError | None = None
+        self._trace = trace
+        self._pooled = pooled
+        self._blocks: Any = None
+        self._is_whole = self._is_closed = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_limit = 0.0
+        self._waiting: asyncio.Task[Any] | None = None
+        self._expired = False
+
+    async def send(self, request: Any, options: Mapping[str, Any]) -> None:
+        """Send the request and wait for the head of the response."""
+        self._pooled.in_flight += 1
+        try:
+            self.response = await self.wait(lambda: self._pooled.client.send(request, **options))
+        except BaseException:
+            self._pooled.in_flight -= 1
+            self._stop_timer()
+            if self._trace.connection is not None:
+                # httpcore forgets a connection that is cancelled before its first request.
+                await self._trace.connection.aclose()
+            raise
+        self._blocks = aiter(self.response.stream)
+
+    async def wait(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Await one step of the exchange until its deadline.
+
+        Raises:
+            TimeoutError: If the deadline passes first.
+        """
+        self._start_timer()
+        self._waiting = task = cast("asyncio.Task[Any]", asyncio.current_task())
+        cancelling = task.cancelling()
+        try:
+            outcome = await step()
+        except BaseException as caught:
+            self._waiting = None
+            timed_out = self._expired and task.uncancel() <= cancelling
+            if timed_out and isinstance(caught, asyncio.CancelledError):
+                raise TimeoutError from None
+            raise
+        self._waiting = None
+        if self._expired:  # the step took the cancellation for one of its own
+            task.uncancel()
+            raise TimeoutError
+        return outcome
+
+    def _start_timer(self) -> None:
+        left = self.deadline.remaining()
+        if self._timer is None or self.deadline.limit < self._timer_limit:
+            self._stop_timer()
+            self._timer_limit = self.deadline.limit
+            self._timer = asyncio.get_running_loop().call_later(left, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self._waiting is None:
+            return  # the consumer is busy; the next wait starts the timer
+        try:
+            self._start_timer()  # the deadline has moved since
+        except TimeoutError:
+            self._expired = True
+            self._waiting.cancel()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def __aiter__(self) -> "AsyncExchange":
+        """Iterate over the raw blocks of the body; a connection error ends them and is kept."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next block."""
+        try:
+            return cast("bytes", await self.wait(self._blocks.__anext__))
+        except StopAsyncIteration:
+            self._is_whole = True
+            raise
+        except Exception as caught:  # noqa: BLE001 - whatever a transport raises
+            self.failure = map_transport_error(caught, self.deadline, headers_received=True)
+        raise StopAsyncIteration
+
+    async def read_bounded(self, body: BoundedBody) -> bytes:
+        """Read the body in one piece, and close it."""
+        async with aclosing(self):
+            async for block in self:
+                body.feed(block)
+                if body.truncated:
+                    break
+        return body.end(self.failure)
+
+    async def aclose(self) -> None:
+        """Give the connection back, or close it; another cancellation can't prevent that."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._pooled.in_flight -= 1
+        self._stop_timer()
+        try:
+            await self._blocks.aclose()
+            await self.response.aclose()
+        finally:
+            connection = self.response.extensions.get("network_stream")
+            if connection is not None and not self._is_whole:
+                await connection.aclose()
+
+
+class AsyncStream(ResponseStream[T, R], Generic[T, R]):
+    """An open body; iterating gives what its parser makes of it, some items at a time."""
+
+    def __init__(self, exchange: AsyncExchange, reader: StreamReader[T, R]) -> None:
+        """Take over an open exchange."""
+        super().__init__(reader.parser)
+        self._exchange = exchange
+        self._stream_reader = reader
+
+    async def __aiter__(self) -> AsyncGenerator[list[T]]:
+        """Read the body to its end, and close it whatever happens.
+
+        Raises:
+            MiniToolAIError: If the body breaks off, is incomplete, or reports an error.
+        """
+        reader, exchange = self._stream_reader, self._exchange
+        async with aclosing(exchange):
+            async for block in exchange:
+                items = reader.feed(block)
+                if items:
+                    yield items
+                    reader.consumed()
+            yield reader.end(exchange.failure)
