@@ -207,9 +207,9 @@ def test_an_upstream_that_hangs_holds_up_neither_the_client_nor_the_end() -> Non
     with upstream.running(), ThreadPoolExecutor() as pool:
         with sandbox.running(upstream=upstream.url) as service:
             with pytest.raises(httpx.ReadTimeout):
-                chat(service, timeout=0.2)
+                chat(service, timeout=1.0)
             waiting = pool.submit(chat, service)
-            while len(upstream.asked) < 2:
+            while len(upstream.asked) < 2 and not waiting.done():
                 time.sleep(0.005)
             started = time.monotonic()
         assert time.monotonic() - started < 0.3
