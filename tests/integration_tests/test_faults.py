@@ -1,4 +1,4 @@
-"""Every fault of the wire, by name, in each mode that differs: all are held."""
+"""The fault catalogue, by name, in each mode that differs: all are held."""
 
 import pytest
 

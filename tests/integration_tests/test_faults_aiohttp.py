@@ -1,4 +1,4 @@
-"""Every fault of the wire that an async call can meet, over aiohttp's connections as well."""
+"""The fault catalogue of async calls, over aiohttp's connections as well."""
 
 import pytest
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import polling as simulation
 from langchain_minitoolai import contract, errors
 from langchain_minitoolai._http.effects import Response
 from langchain_minitoolai._images.job_store import job_key
 from langchain_minitoolai._images.polling import Schedule, job_kind, wait_until_ready
 from langchain_minitoolai.types import ImageJob
 from tests.unit_tests.fake_driver import FakeDriver, FakeJob, response
+from tests.unit_tests.images.polling_workloads import poll, simulate
 
 URL = "https://cdn.example.com/a.png"
 READY = response({"status": "success", "image_url": URL, "message": "success"})
@@ -331,35 +331,26 @@ def test_threads_may_share_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("way", "latency", "requests", "delay"),
-    [
-        ("schedule, warm", 0.08, 10.0, 0.40),
-        ("schedule, cold", 0.08, 12.0, 0.45),
-        ("schedule, warm", 0.25, 10.0, 0.50),
-    ],
+    ("learn", "latency", "requests", "delay"),
+    [(True, 0.08, 10.0, 0.40), (False, 0.08, 12.0, 0.45), (True, 0.25, 10.0, 0.50)],
 )
 def test_the_simulation_stays_near_the_measured_price_and_delay(
-    way: str, latency: float, requests: float, delay: float
+    *, learn: bool, latency: float, requests: float, delay: float
 ) -> None:
-    outcome = simulation.over_all_laws(way, latency, jobs=60)
+    outcome = simulate(Schedule, latency, learn=learn)
     assert outcome.requests <= requests
     assert outcome.delay <= delay
 
 
 def test_learning_finds_images_sooner_than_no_history() -> None:
-    warm = simulation.over_all_laws("schedule, warm", 0.08, jobs=60)
-    cold = simulation.over_all_laws("schedule, cold", 0.08, jobs=60)
+    warm = simulate(Schedule, 0.08, learn=True)
+    cold = simulate(Schedule, 0.08, learn=False)
     assert warm.delay < cold.delay - 0.04
 
 
 @pytest.mark.parametrize("latency", [0.0, 0.08, 0.25])
 def test_a_job_that_never_ends_costs_at_most_120_requests(latency: float) -> None:
-    assert simulation.never_ends(latency, 120.0) <= 120
-
-
-def test_the_simulation_prints_its_tables(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.argv", ["polling", "--jobs", "3"])
-    simulation.main()
-    assert "exponential backoff" in capsys.readouterr().out
+    schedule = Schedule()
+    for number in range(24):
+        schedule.record(KIND, 5.0 + number / 100)
+    assert len(poll(schedule, KIND, 120.0, latency)) <= 120
