@@ -4,6 +4,7 @@
 .PHONY: help demo test faults soak lint format docs bench bench-quick bench-guard build real-model clean
 
 VENV ?= .venv
+WORKERS ?= 4
 REAL_VENV := .venv-real-model
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
@@ -18,8 +19,8 @@ help: ## Show this list
 demo: $(VENV)/.demo ## Stream an answer, look at a picture, draw one (no key needed)
 	@$(BIN)/python examples/demo.py
 
-test: $(VENV)/.test ## Run unit and integration tests with branch coverage
-	@sh scripts/test.sh $(BIN)/python
+test: $(VENV)/.test ## Run all tests with branch coverage, or without it: make test TEST_FILE=tests/…
+	@$(BIN)/python -m pytest -q $(if $(TEST_FILE),$(TEST_FILE),-n $(WORKERS) --dist worksteal --cov)
 
 faults: $(VENV)/.test ## Play every fault of the wire, and print what became of each
 	@$(BIN)/python -m tests.faults $(if $(TARGET),--target $(TARGET)) $(if $(ONLY),--only '$(ONLY)')
@@ -27,10 +28,12 @@ faults: $(VENV)/.test ## Play every fault of the wire, and print what became of 
 soak: $(VENV)/.test ## Many callers at once for a minute, one request in twenty at fault
 	@$(BIN)/python -m benchmarks.soak --seconds 60
 
-lint: $(VENV)/.test $(VENV)/.lint ## Check style, types and the layers of imports
+lint: $(VENV)/.test $(VENV)/.lint ## Check style, types, spelling and the layers of imports
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy --no-error-summary .
+	@$(BIN)/codespell
+	@$(BIN)/validate-pyproject pyproject.toml > /dev/null
 	@PYTHONPATH=. $(BIN)/lint-imports > $(VENV)/layers.txt || { cat $(VENV)/layers.txt; exit 1; }
 
 format: $(VENV)/.lint ## Sort imports, fix what can be fixed, format
@@ -84,7 +87,7 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.made pyproject.toml
-	@$(INSTALL) -e '.[sandbox,aiohttp]' --group test --group standard-tests
+	@$(INSTALL) -e '.[sandbox,aiohttp]' --group test
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.made pyproject.toml

@@ -18,7 +18,7 @@ from langchain_minitoolai import ChatMiniToolAI, MiniToolAIImageTool
 
 OUTPUT = Path("demo-output")
 QUESTION = "Why is the sky blue? Answer in two sentences."
-WISH = "Please draw a picture of a red lighthouse on a cliff in a storm, with one lit window."
+REQUEST = "Please draw a picture of a red lighthouse on a cliff in a storm, with one lit window."
 LOOK = "What does this picture show? Answer in one sentence."
 
 
@@ -30,20 +30,20 @@ def chat(model: ChatMiniToolAI) -> None:
         print(chunk.text, end="", flush=True)
         whole = chunk if whole is None else whole + chunk
     if whole is not None and whole.usage_metadata:
-        used, told = whole.usage_metadata, whole.response_metadata
+        used, metadata = whole.usage_metadata, whole.response_metadata
         print(
-            f"\n   ({told['model_name']}: {used['input_tokens']} tokens read, "
-            f"{used['output_tokens']} written, ${told.get('cost', 0):.6f})"
+            f"\n   ({metadata['model_name']}: {used['input_tokens']} tokens read, "
+            f"{used['output_tokens']} written, ${metadata.get('cost', 0):.6f})"
         )
 
 
 def draw(model: ChatMiniToolAI, tool: MiniToolAIImageTool) -> dict[str, Any]:
     """Let an agent draw a picture; show its words, its call and the job's progress."""
-    print(f"\n2. An agent with a tool that draws\n   you:   {WISH}\n   agent: ", end="")
+    print(f"\n2. An agent with a tool that draws\n   you:   {REQUEST}\n   agent: ", end="")
     agent = create_agent(model, tools=[tool])
     artifact: dict[str, Any] = {}
     start = time.monotonic()
-    asked: Any = {"messages": [HumanMessage(WISH)]}
+    asked: Any = {"messages": [HumanMessage(REQUEST)]}
     for mode, event in agent.stream(asked, stream_mode=["messages", "custom"]):
         if mode == "custom":
             progress: Any = event

@@ -45,10 +45,10 @@ def dine(access: dict[str, Any]) -> None:
     graph = make_graph(ChatMiniToolAI(**access), checkpointer)
     print(f"\nyou:   {QUESTION}")
     asked = graph.invoke({"messages": [("user", QUESTION)]}, THREAD)
-    wish: AIMessage = asked["messages"][-1]
-    if not wish.tool_calls:
-        raise ExampleError(f"the model called no tool; it said: {wish.text}")
-    for call in wish.tool_calls:
+    request: AIMessage = asked["messages"][-1]
+    if not request.tool_calls:
+        raise ExampleError(f"the model called no tool; it answered: {request.text}")
+    for call in request.tool_calls:
         print(f"graph: stopped before {call['name']}({call['args']})")
 
     # All that is left is the checkpoint: another model and another graph go on from it.

@@ -20,7 +20,7 @@ Bar = Callable[[float, str], None]
 
 
 class Ticker:
-    """Moves a bar between the steps that the tool tells of, for it looks only when it is due."""
+    """Moves a bar between the tool's progress events, which come only when it polls."""
 
     def __init__(self, bar: Bar) -> None:
         """Start at the beginning."""
@@ -29,8 +29,8 @@ class Ticker:
         self._expected = GUESS
         self._done = threading.Event()
 
-    def tell(self, progress: ImageProgress) -> None:
-        """Take a step: this is the tool's `on_progress`."""
+    def update(self, progress: ImageProgress) -> None:
+        """Take a progress event: this is the tool's `on_progress`."""
         if progress["stage"] == "waiting":
             self._expected = progress["expected"] or GUESS
         elif progress["stage"] != "submitted":
@@ -48,9 +48,9 @@ class Ticker:
 
 
 def draw(prompt: str, bar: Bar, access: dict[str, Any]) -> str:
-    """Draw one picture under a bar; an error is raised, not told to a model."""
+    """Draw one picture under a bar; an error is raised, not returned as text."""
     ticker = Ticker(bar)
-    tool = MiniToolAIImageTool(on_progress=ticker.tell, handle_tool_error=False, **access)
+    tool = MiniToolAIImageTool(on_progress=ticker.update, handle_tool_error=False, **access)
     thread = threading.Thread(target=ticker.run, daemon=True)
     thread.start()
     try:

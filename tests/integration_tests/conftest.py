@@ -7,7 +7,7 @@ import pytest
 
 from langchain_minitoolai import contract, sandbox
 from tests.conftest import BASE
-from tests.integration_tests.looks import bodies, undocumented
+from tests.integration_tests.sandbox_helpers import bodies, undocumented
 
 
 class Endpoint(NamedTuple):

@@ -14,8 +14,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from langchain_minitoolai import ChatMiniToolAI, sandbox
 from langchain_minitoolai.errors import BadRequestError, ServiceError
-from tests.integration_tests.colours import Colour, both_colours
-from tests.integration_tests.looks import access, bodies, undocumented
+from tests.integration_tests.parametrize import Caller, sync_and_async
+from tests.integration_tests.sandbox_helpers import access, bodies, undocumented
 
 ADD: Any = {"messages": [HumanMessage("Please add 2 and 3 for me")]}
 BETA = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
@@ -46,11 +46,11 @@ def kinds(messages: list[Any]) -> list[str]:
     return [message.type for message in messages]
 
 
-@both_colours
+@sync_and_async
 def test_an_agent_calls_a_tool_and_answers_from_its_result(
-    colour: Colour, strict: sandbox.Service
+    caller: Caller, strict: sandbox.Service
 ) -> None:
-    messages = colour.invoke(create_agent(ChatMiniToolAI(), [add, shout]), ADD)["messages"]
+    messages = caller.invoke(create_agent(ChatMiniToolAI(), [add, shout]), ADD)["messages"]
     assert kinds(messages) == ["human", "ai", "tool", "ai"]
     (call,) = messages[1].tool_calls
     assert (call["name"], call["args"]) == ("add", {"a": 2, "b": 3})
@@ -60,10 +60,10 @@ def test_an_agent_calls_a_tool_and_answers_from_its_result(
     assert len(strict.charges) == 2
 
 
-@both_colours
-def test_an_agent_streams_its_call_and_its_words(colour: Colour, strict: sandbox.Service) -> None:
+@sync_and_async
+def test_an_agent_streams_its_call_and_its_words(caller: Caller, strict: sandbox.Service) -> None:
     agent = create_agent(ChatMiniToolAI(), [add])
-    streamed = [message for message, _ in colour.stream(agent, ADD, stream_mode="messages")]
+    streamed = [message for message, _ in caller.stream(agent, ADD, stream_mode="messages")]
     chunks = [each for each in streamed if isinstance(each, AIMessageChunk)]
     pieces = [piece for chunk in chunks for piece in chunk.tool_call_chunks]
     assert [piece["name"] for piece in pieces if piece["name"]] == ["add"]
@@ -75,12 +75,12 @@ def test_an_agent_streams_its_call_and_its_words(colour: Colour, strict: sandbox
     assert [chunk.chunk_position for chunk in chunks if chunk.chunk_position] == ["last"] * 2
 
 
-@both_colours
+@sync_and_async
 def test_several_calls_in_one_answer_run_and_all_results_go_back_in_one_message(
-    colour: Colour, strict: sandbox.Service
+    caller: Caller, strict: sandbox.Service
 ) -> None:
     asked = {"messages": [HumanMessage("Please add 20 and 3, and shout 'hello' too")]}
-    messages = colour.invoke(create_agent(ChatMiniToolAI(), [add, shout]), asked)["messages"]
+    messages = caller.invoke(create_agent(ChatMiniToolAI(), [add, shout]), asked)["messages"]
     assert [call["name"] for call in messages[1].tool_calls] == ["add", "shout"]
     assert [message.text for message in messages[2:4]] == ["23", "HELLO"]
     roles = [message["role"] for message in bodies(strict)[-1]["messages"]]
@@ -103,11 +103,11 @@ async def test_astream_events_tell_of_the_model_and_the_tool(strict: sandbox.Ser
 @BETA
 def test_stream_events_v3_give_pieces_of_the_call_and_then_words(strict: sandbox.Service) -> None:
     run = create_agent(ChatMiniToolAI(), [add]).stream_events(ADD, version="v3")
-    heard = [
+    streamed = [
         ("".join(message.text), list(message.tool_calls), message.output)
         for message in run.messages
     ]
-    check_v3([text for text, _, _ in heard], heard[0][1], heard[0][2])
+    check_v3([text for text, _, _ in streamed], streamed[0][1], streamed[0][2])
     output = run.output
     assert output is not None
     assert kinds(output["messages"]) == ["human", "ai", "tool", "ai"]
@@ -119,7 +119,7 @@ async def test_astream_events_v3_give_pieces_of_the_call_and_then_words(
 ) -> None:
     agent = create_agent(ChatMiniToolAI(), [add])
     run: Any = await agent.astream_events(ADD, version="v3")
-    heard = [
+    streamed = [
         (
             "".join([text async for text in message.text]),
             [piece async for piece in message.tool_calls],
@@ -127,7 +127,7 @@ async def test_astream_events_v3_give_pieces_of_the_call_and_then_words(
         )
         async for message in run.messages
     ]
-    check_v3([text for text, _, _ in heard], heard[0][1], heard[0][2])
+    check_v3([text for text, _, _ in streamed], streamed[0][1], streamed[0][2])
     assert kinds((await run.output())["messages"]) == ["human", "ai", "tool", "ai"]
 
 
@@ -143,20 +143,20 @@ def check_v3(texts: list[str], pieces: list[Any], first: AIMessage) -> None:
     assert first.tool_calls[0]["args"] == {"a": 2, "b": 3}
 
 
-@both_colours
+@sync_and_async
 def test_a_tool_that_fails_is_told_to_the_model_and_the_run_goes_on(
-    colour: Colour, strict: sandbox.Service
+    caller: Caller, strict: sandbox.Service
 ) -> None:
     asked = {"messages": [HumanMessage("What is the price of the share 'EQNR'?")]}
-    messages = colour.invoke(create_agent(ChatMiniToolAI(), [price]), asked)["messages"]
+    messages = caller.invoke(create_agent(ChatMiniToolAI(), [price]), asked)["messages"]
     assert messages[2].status == "error"
     assert messages[-1].text == "price failed: the exchange is closed, EQNR has no price"
 
 
-@both_colours
+@sync_and_async
 @pytest.mark.parametrize("streamed", [False, True], ids=["invoked", "streamed"])
 def test_a_broken_call_is_told_and_the_agent_goes_on(
-    colour: Colour,
+    caller: Caller,
     streamed: bool,  # noqa: FBT001 - pytest's
     strict: sandbox.Service,
 ) -> None:
@@ -164,39 +164,39 @@ def test_a_broken_call_is_told_and_the_agent_goes_on(
     agent = create_agent(ChatMiniToolAI(), [add], checkpointer=InMemorySaver())
     thread: Any = {"configurable": {"thread_id": "1"}}
     if streamed:
-        colour.stream(agent, ADD, thread, stream_mode="messages")
+        caller.stream(agent, ADD, thread, stream_mode="messages")
     else:
-        colour.invoke(agent, ADD, thread)
+        caller.invoke(agent, ADD, thread)
     broken = agent.get_state(thread).values["messages"][-1]
     assert broken.tool_calls == []
-    (told,) = broken.response_metadata["invalid_tool_calls"]
-    assert told["name"] == "add"
-    assert "oops" in told["args"]
-    assert told["error"]
+    (invalid,) = broken.response_metadata["invalid_tool_calls"]
+    assert invalid["name"] == "add"
+    assert "oops" in invalid["args"]
+    assert invalid["error"]
     again = {"messages": [HumanMessage("That went wrong. Please add 2 and 3 again.")]}
-    messages = colour.invoke(agent, again, thread)["messages"]
+    messages = caller.invoke(agent, again, thread)["messages"]
     assert messages[-1].text == "add: 5"
     history = [each["content"] for each in bodies(strict)[1]["messages"]]
     assert history[2].startswith("Let me see.\n<tool_call key=")
     assert "oops" in history[2]
 
 
-@both_colours
+@sync_and_async
 def test_a_good_call_beside_a_broken_one_still_runs(
-    colour: Colour, strict: sandbox.Service
+    caller: Caller, strict: sandbox.Service
 ) -> None:
     strict.reply(sandbox.ToolCall("add", {"a": 1, "b": 1}), sandbox.ToolCall("shout", '{"text": '))
-    messages = colour.invoke(create_agent(ChatMiniToolAI(), [add, shout]), ADD)["messages"]
+    messages = caller.invoke(create_agent(ChatMiniToolAI(), [add, shout]), ADD)["messages"]
     assert [broken["name"] for broken in messages[1].invalid_tool_calls] == ["shout"]
     assert [each.text for each in messages if each.type == "tool" and each.name == "add"] == ["2"]
     assert "add: 2" in messages[-1].text
 
 
-@both_colours
+@sync_and_async
 def test_a_call_cut_by_the_token_limit_is_a_broken_call(
-    colour: Colour, strict: sandbox.Service
+    caller: Caller, strict: sandbox.Service
 ) -> None:
-    messages = colour.invoke(create_agent(ChatMiniToolAI(max_tokens=20), [add]), ADD)["messages"]
+    messages = caller.invoke(create_agent(ChatMiniToolAI(max_tokens=20), [add]), ADD)["messages"]
     assert kinds(messages) == ["human", "ai"]
     assert messages[-1].tool_calls == []
     assert messages[-1].invalid_tool_calls
@@ -225,29 +225,29 @@ def test_the_page_on_tools_shows_the_conversation_as_it_is_sent(strict: sandbox.
 # --- Errors and other modes -----------------------------------------------------------------
 
 
-@both_colours
+@sync_and_async
 def test_an_error_of_the_service_ends_the_run_as_itself_and_the_thread_goes_on(
-    colour: Colour, strict: sandbox.Service
+    caller: Caller, strict: sandbox.Service
 ) -> None:
     strict.reply(sandbox.ToolCall("add", {"a": 2, "b": 3}))
     agent = create_agent(ChatMiniToolAI(max_retries=0), [add], checkpointer=InMemorySaver())
     thread: Any = {"configurable": {"thread_id": "1"}}
-    colour.invoke(agent, ADD, thread, interrupt_after=["tools"])
+    caller.invoke(agent, ADD, thread, interrupt_after=["tools"])
     strict.fault(sandbox.faults.status(500))
     with pytest.raises(ServiceError):
-        colour.invoke(agent, None, thread)
-    messages = colour.invoke(agent, None, thread)["messages"]
+        caller.invoke(agent, None, thread)
+    messages = caller.invoke(agent, None, thread)["messages"]
     assert kinds(messages) == ["human", "ai", "tool", "ai"]
     assert messages[-1].text == "add: 5"
 
 
-@both_colours
-def test_native_agents_send_openais_fields_and_read_native_calls(colour: Colour) -> None:
+@sync_and_async
+def test_native_agents_send_openais_fields_and_read_native_calls(caller: Caller) -> None:
     with sandbox.running(native_tools=True) as service:
         model = ChatMiniToolAI(tool_calling="native", **access(service))
         agent = create_agent(model, [add, price])
-        chunks = [message for message, _ in colour.stream(agent, ADD, stream_mode="messages")]
-        messages = colour.invoke(agent, ADD)["messages"]
+        chunks = [message for message, _ in caller.stream(agent, ADD, stream_mode="messages")]
+        messages = caller.invoke(agent, ADD)["messages"]
         sent = bodies(service)
     assert any(isinstance(each, AIMessageChunk) and each.tool_call_chunks for each in chunks)
     assert kinds(messages) == ["human", "ai", "tool", "ai"]

@@ -17,7 +17,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from langchain_minitoolai import ChatMiniToolAI, MiniToolAIImageTool, contract, sandbox
-from tests.integration_tests.looks import access, bodies, undocumented
+from tests.integration_tests.sandbox_helpers import access, bodies, undocumented
 
 THREAD: Any = {"configurable": {"thread_id": "long"}}
 FACT = "This is the sandbox, which gives the same answer every time."
@@ -97,7 +97,7 @@ def test_a_long_conversation_that_is_interrupted_and_resumed_ends_right(
 ) -> None:
     def say(text: str, **how: Any) -> Step:
         step = run(quick, tmp_path, {"messages": [("user", text)]}, how)
-        assert words_of(step) or step.next, "what is said comes in pieces"
+        assert words_of(step) or step.next, "an answer comes in chunks"
         return step
 
     def resume() -> Step:
@@ -109,7 +109,7 @@ def test_a_long_conversation_that_is_interrupted_and_resumed_ends_right(
     # The picture is drawn and paid for, and then the process ends.
     cut = say("Use generate_image to draw 'a red lighthouse'.", interrupt_after=["tools"])
     assert (cut.next, cut.messages[-1].type) == (("model",), "tool")
-    assert last(resume()).startswith("generate_image: Picture")
+    assert last(resume()).startswith("generate_image: Image")
     assert last(say("What does it show?")).endswith(f"I was shown 1 picture. {FACT}")
 
     failed = say("What is the share_price of 'EQNR'?")
@@ -120,7 +120,7 @@ def test_a_long_conversation_that_is_interrupted_and_resumed_ends_right(
     cut = say("Use generate_image to draw 'a green boat'.", interrupt_before=["tools"])
     assert (cut.next, cut.messages[-1].type) == (("tools",), "ai")
     assert len(pictures_paid(quick)) == 1
-    assert last(resume()).startswith("generate_image: Picture")
+    assert last(resume()).startswith("generate_image: Image")
     assert last(say("How do the two differ?")).endswith(f"I was shown 2 pictures. {FACT}")
 
     assert last(say("Please multiply 3 by 5.")) == "multiply: 15"

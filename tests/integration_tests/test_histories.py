@@ -8,8 +8,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.tools import tool
 
 from langchain_minitoolai import ChatMiniToolAI, sandbox
-from tests.integration_tests.colours import Colour, both_colours
-from tests.integration_tests.looks import bodies
+from tests.integration_tests.parametrize import Caller, sync_and_async
+from tests.integration_tests.sandbox_helpers import bodies
 
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5E"
@@ -157,11 +157,11 @@ HISTORIES: dict[str, tuple[list[BaseMessage], list[str]]] = {
 }
 
 
-@both_colours
+@sync_and_async
 @pytest.mark.parametrize("with_tools", [False, True], ids=["alone", "with_tools"])
 @pytest.mark.parametrize("history", HISTORIES)
 def test_a_history_reaches_the_service_in_its_documented_form(
-    colour: Colour,
+    caller: Caller,
     history: str,
     with_tools: bool,  # noqa: FBT001 - pytest's
     strict: sandbox.Service,
@@ -171,8 +171,8 @@ def test_a_history_reaches_the_service_in_its_documented_form(
     model: Any = ChatMiniToolAI()
     model = model.bind_tools([look_up]) if with_tools else model
     asked = [HumanMessage("What is a fjord?"), *messages]
-    assert colour.invoke(model, asked).text == "Understood."
-    assert "".join(chunk.text for chunk in colour.stream(model, asked)) == "Understood."
+    assert caller.invoke(model, asked).text == "Understood."
+    assert "".join(chunk.text for chunk in caller.stream(model, asked)) == "Understood."
     sent = text_of(bodies(strict)[0])
     for each in words:
         assert each in sent

@@ -23,95 +23,95 @@ from langchain_core.tools import tool
 
 from langchain_minitoolai import ChatMiniToolAI, MiniToolAIError, sandbox
 from langchain_minitoolai.errors import AuthenticationError, RateLimitError
-from tests.integration_tests.colours import Colour, both_colours
-from tests.integration_tests.looks import access, bodies
+from tests.integration_tests.parametrize import Caller, sync_and_async
+from tests.integration_tests.sandbox_helpers import access, bodies
 
 PROMPT = ChatPromptTemplate.from_messages([("system", "Answer briefly."), ("human", "{question}")])
 
 
-@both_colours
-def test_prompt_model_parser(colour: Colour, strict: sandbox.Service) -> None:
+@sync_and_async
+def test_prompt_model_parser(caller: Caller, strict: sandbox.Service) -> None:
     chain = PROMPT | ChatMiniToolAI() | StrOutputParser()
-    answer = colour.invoke(chain, {"question": "What is 6 * 7?"})
+    answer = caller.invoke(chain, {"question": "What is 6 * 7?"})
     assert answer == "6 * 7 = 42."
-    pieces = colour.stream(chain, {"question": "What is 6 * 7?"})
+    pieces = caller.stream(chain, {"question": "What is 6 * 7?"})
     assert len(pieces) > 2
     assert "".join(pieces) == answer
     assert [m["role"] for m in bodies(strict)[0]["messages"]] == ["developer", "user"]
 
 
-@both_colours
-def test_runnables_in_parallel(colour: Colour, strict: sandbox.Service) -> None:
+@sync_and_async
+def test_runnables_in_parallel(caller: Caller, strict: sandbox.Service) -> None:
     model = ChatMiniToolAI() | StrOutputParser()
     both = RunnableParallel(short=PROMPT | model, given=RunnablePassthrough(), long=PROMPT | model)
-    answer = colour.invoke(both, {"question": "What is 2 + 3?"})
+    answer = caller.invoke(both, {"question": "What is 2 + 3?"})
     assert answer["short"] == answer["long"] == "2 + 3 = 5."
     assert answer["given"] == {"question": "What is 2 + 3?"}
     assert len(bodies(strict)) == 2
 
 
-@both_colours
+@sync_and_async
 def test_a_batch_keeps_its_order_and_gives_errors_where_they_belong(
-    colour: Colour, strict: sandbox.Service
+    caller: Caller, strict: sandbox.Service
 ) -> None:
     model = ChatMiniToolAI(max_retries=0)
     questions = [f"What is {n} + 1?" for n in range(8)]
-    answers = colour.batch(model, questions, config={"max_concurrency": 4})
+    answers = caller.batch(model, questions, config={"max_concurrency": 4})
     assert [answer.text for answer in answers] == [f"{n} + 1 = {n + 1}." for n in range(8)]
     strict.fault(sandbox.faults.status(429))
-    given = colour.batch(model, questions[:3], return_exceptions=True)
+    given = caller.batch(model, questions[:3], return_exceptions=True)
     assert [type(each) for each in given].count(RateLimitError) == 1
     assert [type(each) for each in given].count(AIMessage) == 2
 
 
-@both_colours
-def test_fields_can_be_configured_for_a_call(colour: Colour, strict: sandbox.Service) -> None:
+@sync_and_async
+def test_fields_can_be_configured_for_a_call(caller: Caller, strict: sandbox.Service) -> None:
     model = ChatMiniToolAI(temperature=0).configurable_fields(
         temperature=ConfigurableField(id="temperature"), model=ConfigurableField(id="model")
     )
-    colour.invoke(model, "Hello")
+    caller.invoke(model, "Hello")
     chosen: Any = {"configurable": {"temperature": 1.5, "model": "gpt-4.1-nano"}}
-    answer = colour.invoke(model, "Hello", chosen)
+    answer = caller.invoke(model, "Hello", chosen)
     assert [body["temperature"] for body in bodies(strict)] == [0, 1.5]
     assert answer.response_metadata["model_name"] == "gpt-4.1-nano-2025-04-14"
 
 
-@both_colours
-def test_models_can_be_alternatives(colour: Colour, strict: sandbox.Service) -> None:
+@sync_and_async
+def test_models_can_be_alternatives(caller: Caller, strict: sandbox.Service) -> None:
     model = ChatMiniToolAI().configurable_alternatives(
         ConfigurableField(id="llm"), default_key="small", large=ChatMiniToolAI(model="gpt-4.1")
     )
     chain = PROMPT | model
-    colour.invoke(chain, {"question": "Hello"})
-    colour.invoke(chain, {"question": "Hello"}, {"configurable": {"llm": "large"}})
+    caller.invoke(chain, {"question": "Hello"})
+    caller.invoke(chain, {"question": "Hello"}, {"configurable": {"llm": "large"}})
     assert [body["model"] for body in bodies(strict)] == ["gpt-4o-mini", "gpt-4.1"]
 
 
-@both_colours
-def test_with_retry_tries_what_the_model_gave_up(colour: Colour, strict: sandbox.Service) -> None:
+@sync_and_async
+def test_with_retry_tries_what_the_model_gave_up(caller: Caller, strict: sandbox.Service) -> None:
     strict.fault(sandbox.faults.status(429), times=2)
     model = ChatMiniToolAI(max_retries=0).with_retry(
         retry_if_exception_type=(RateLimitError,),
         stop_after_attempt=3,
         wait_exponential_jitter=False,
     )
-    assert colour.invoke(model, "What is 1 + 1?").text == "1 + 1 = 2."
+    assert caller.invoke(model, "What is 1 + 1?").text == "1 + 1 = 2."
     assert len(bodies(strict)) == 3
 
 
-@both_colours
-def test_fallbacks_answer_also_in_a_stream(colour: Colour, strict: sandbox.Service) -> None:
+@sync_and_async
+def test_fallbacks_answer_also_in_a_stream(caller: Caller, strict: sandbox.Service) -> None:
     bad = ChatMiniToolAI(api_key="wrong", base_url=strict.base_url)
     model = bad.with_fallbacks([ChatMiniToolAI(model="gpt-4.1-mini")])
-    assert colour.invoke(model, "What is 1 + 1?").text == "1 + 1 = 2."
-    chunks = colour.stream(model, "What is 1 + 1?")
+    assert caller.invoke(model, "What is 1 + 1?").text == "1 + 1 = 2."
+    chunks = caller.stream(model, "What is 1 + 1?")
     assert "".join(chunk.text for chunk in chunks) == "1 + 1 = 2."
     narrow = bad.with_fallbacks([ChatMiniToolAI()], exceptions_to_handle=(RateLimitError,))
     with pytest.raises(AuthenticationError):
-        colour.invoke(narrow, "What is 1 + 1?")
+        caller.invoke(narrow, "What is 1 + 1?")
 
 
-@both_colours
+@sync_and_async
 @pytest.mark.parametrize(
     "fault",
     [
@@ -124,18 +124,18 @@ def test_fallbacks_answer_also_in_a_stream(colour: Colour, strict: sandbox.Servi
     ids=["status", "page", "dropped", "error_event", "garbled"],
 )
 def test_a_fallback_takes_over_a_stream_that_failed_before_its_first_word(
-    colour: Colour, fault: sandbox.faults.Fault, strict: sandbox.Service
+    caller: Caller, fault: sandbox.faults.Fault, strict: sandbox.Service
 ) -> None:
     strict.fault(fault)
     model = ChatMiniToolAI(max_retries=0).with_fallbacks([ChatMiniToolAI(model="gpt-4.1")])
-    chunks = colour.stream(model, "What is 1 + 1?")
+    chunks = caller.stream(model, "What is 1 + 1?")
     assert "".join(chunk.text for chunk in chunks) == "1 + 1 = 2."
     assert [body["model"] for body in bodies(strict)] == ["gpt-4o-mini", "gpt-4.1"]
 
 
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainDeprecationWarning")
-@both_colours
-def test_a_history_is_kept_between_calls(colour: Colour, strict: sandbox.Service) -> None:
+@sync_and_async
+def test_a_history_is_kept_between_calls(caller: Caller, strict: sandbox.Service) -> None:
     histories: dict[str, InMemoryChatMessageHistory] = {}
     prompt = ChatPromptTemplate.from_messages(
         [("system", "Be kind."), MessagesPlaceholder("past"), ("human", "{text}")]
@@ -147,8 +147,8 @@ def test_a_history_is_kept_between_calls(colour: Colour, strict: sandbox.Service
         history_messages_key="past",
     )
     kari: Any = {"configurable": {"session_id": "kari"}}
-    colour.invoke(chat, {"text": "I am Kari."}, kari)
-    colour.stream(chat, {"text": "Who am I?"}, kari)
+    caller.invoke(chat, {"text": "I am Kari."}, kari)
+    caller.stream(chat, {"text": "Who am I?"}, kari)
     kept = [isinstance(message, AIMessage) for message in histories["kari"].messages]
     assert kept == [False, True, False, True]
     sent = bodies(strict)[1]["messages"]
@@ -156,9 +156,9 @@ def test_a_history_is_kept_between_calls(colour: Colour, strict: sandbox.Service
     assert sent[1]["content"] == "I am Kari."
 
 
-@both_colours
+@sync_and_async
 def test_messages_are_trimmed_by_the_models_own_count(
-    colour: Colour, strict: sandbox.Service
+    caller: Caller, strict: sandbox.Service
 ) -> None:
     model = ChatMiniToolAI()
     long = [SystemMessage("Be kind.")]
@@ -166,22 +166,22 @@ def test_messages_are_trimmed_by_the_models_own_count(
     trimmer = trim_messages(
         max_tokens=200, strategy="last", token_counter=model, include_system=True
     )
-    colour.invoke(trimmer | model, long)
+    caller.invoke(trimmer | model, long)
     sent = bodies(strict)[0]["messages"]
     assert sent[0]["role"] == "developer"
     assert 1 < len(sent) < 6
     assert sent[-1]["content"].startswith("9: ")
 
 
-@both_colours
-def test_an_answer_is_cached_with_its_parameters(colour: Colour, strict: sandbox.Service) -> None:
+@sync_and_async
+def test_an_answer_is_cached_with_its_parameters(caller: Caller, strict: sandbox.Service) -> None:
     model = ChatMiniToolAI(cache=InMemoryCache())
-    first = colour.invoke(model, "What is 1 + 1?")
-    again = colour.invoke(model, "What is 1 + 1?")
+    first = caller.invoke(model, "What is 1 + 1?")
+    again = caller.invoke(model, "What is 1 + 1?")
     assert again.text == first.text == "1 + 1 = 2."
     assert len(bodies(strict)) == 1
-    colour.invoke(model, "What is 1 + 1?", temperature=0.5)
-    colour.invoke(model.bind_tools([add]), "What is 1 + 1?")
+    caller.invoke(model, "What is 1 + 1?", temperature=0.5)
+    caller.invoke(model.bind_tools([add]), "What is 1 + 1?")
     assert len(bodies(strict)) == 3
 
 
@@ -191,62 +191,62 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-@both_colours
-def test_a_rate_limiter_spaces_calls(colour: Colour, strict: sandbox.Service) -> None:
+@sync_and_async
+def test_a_rate_limiter_spaces_calls(caller: Caller, strict: sandbox.Service) -> None:
     limiter = InMemoryRateLimiter(
         requests_per_second=20, check_every_n_seconds=0.005, max_bucket_size=1
     )
     model = ChatMiniToolAI(rate_limiter=limiter)
     start = time.monotonic()
     for _ in range(4):
-        colour.stream(model, "Hello")
+        caller.stream(model, "Hello")
     assert time.monotonic() - start >= 3 / 20
     assert len(bodies(strict)) == 4
 
 
 class Tokens(BaseCallbackHandler):
-    """Notes what a handler is told."""
+    """Records what a handler receives."""
 
     def __init__(self) -> None:
         self.tokens: list[str] = []
-        self.told: list[str] = []
+        self.events: list[str] = []
 
     def on_chat_model_start(self, *args: Any, **kwargs: Any) -> None:
-        self.told.append("start")
+        self.events.append("start")
 
     def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:
         self.tokens.append(token)
 
     def on_llm_end(self, response: Any, **kwargs: Any) -> None:
-        self.told.append("end")
+        self.events.append("end")
 
     def on_llm_error(self, error: BaseException, **kwargs: Any) -> None:
-        self.told.append(type(error).__name__)
+        self.events.append(type(error).__name__)
 
 
-@both_colours
-def test_handlers_hear_tokens_ends_and_errors(colour: Colour, strict: sandbox.Service) -> None:
-    heard = Tokens()
-    model = ChatMiniToolAI(max_retries=0, callbacks=[heard])
-    colour.stream(model, "What is 1 + 1?")
-    assert "".join(heard.tokens) == "1 + 1 = 2."
+@sync_and_async
+def test_handlers_receive_tokens_ends_and_errors(caller: Caller, strict: sandbox.Service) -> None:
+    handler = Tokens()
+    model = ChatMiniToolAI(max_retries=0, callbacks=[handler])
+    caller.stream(model, "What is 1 + 1?")
+    assert "".join(handler.tokens) == "1 + 1 = 2."
     strict.fault(sandbox.faults.status(429))
     with pytest.raises(MiniToolAIError):
-        colour.invoke(model, "What is 1 + 1?")
-    assert heard.told == ["start", "end", "start", "RateLimitError"]
+        caller.invoke(model, "What is 1 + 1?")
+    assert handler.events == ["start", "end", "start", "RateLimitError"]
 
 
-@both_colours
+@sync_and_async
 def test_the_usage_handler_adds_up_what_each_model_used(
-    colour: Colour, strict: sandbox.Service
+    caller: Caller, strict: sandbox.Service
 ) -> None:
     usage = UsageMetadataCallbackHandler()
     how: Any = {"callbacks": [usage]}
     answers = [
-        colour.invoke(ChatMiniToolAI(), "What is 1 + 1?", how),
-        colour.invoke(ChatMiniToolAI(), "What is 2 + 2?", how),
+        caller.invoke(ChatMiniToolAI(), "What is 1 + 1?", how),
+        caller.invoke(ChatMiniToolAI(), "What is 2 + 2?", how),
     ]
-    colour.stream(ChatMiniToolAI(model="gpt-4.1"), "What is 1 + 1?", how)
+    caller.stream(ChatMiniToolAI(model="gpt-4.1"), "What is 1 + 1?", how)
     small, large = "gpt-4o-mini-2024-07-18", "gpt-4.1-2025-04-14"
     assert set(usage.usage_metadata) == {small, large}
     total = sum(answer.usage_metadata["total_tokens"] for answer in answers)

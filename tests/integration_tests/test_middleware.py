@@ -62,7 +62,7 @@ FAILURES: dict[str, tuple[Script, type[errors.MiniToolAIError], type[core.ModelE
 RETRYABLE = [name for name, (*_, again) in FAILURES.items() if again]
 FINAL = [name for name, (*_, again) in FAILURES.items() if not again]
 
-colours = pytest.mark.parametrize("colour", ["sync", "async"])
+sync_and_async = pytest.mark.parametrize("mode", ["sync", "async"])
 every = pytest.mark.parametrize("name", FAILURES)
 
 
@@ -89,27 +89,27 @@ async def second(
                 yield server, target.model(server.url, replace(ONCE, more=own))
 
 
-async def _ask(model: Runnable[Any, Any], colour: str) -> str:
+async def _ask(model: Runnable[Any, Any], mode: str) -> str:
     question = [HumanMessage("Hi?")]
-    message = await model.ainvoke(question) if colour == "async" else model.invoke(question)
+    message = await model.ainvoke(question) if mode == "async" else model.invoke(question)
     return str(message.text)
 
 
-async def _ask_agent(agent: Any, colour: str) -> str:
+async def _ask_agent(agent: Any, mode: str) -> str:
     asked = {"messages": [HumanMessage("Hi?")]}
-    found = await agent.ainvoke(asked) if colour == "async" else agent.invoke(asked)
+    found = await agent.ainvoke(asked) if mode == "async" else agent.invoke(asked)
     return str(found["messages"][-1].text)
 
 
 # --- The classes ------------------------------------------------------------------------------
 
 
-@colours
+@sync_and_async
 @every
-async def test_each_failure_is_an_error_of_ours_and_of_core(name: str, colour: str) -> None:
+async def test_each_failure_is_an_error_of_ours_and_of_core(name: str, mode: str) -> None:
     script, ours, cores, again = FAILURES[name]
     with _serving(script) as (_, model), pytest.raises(ours) as raised:
-        await _ask(model, colour)
+        await _ask(model, mode)
     assert type(raised.value) is ours
     assert isinstance(raised.value, cores)
     assert raised.value.is_retryable is again
@@ -120,106 +120,106 @@ async def test_each_failure_is_an_error_of_ours_and_of_core(name: str, colour: s
 _TRANSIENT = (core.ModelAPIError, core.ModelConnectionError, core.ModelRateLimitError)
 
 
-@colours
+@sync_and_async
 @pytest.mark.parametrize("name", RETRYABLE)
-async def test_with_retry_tries_again_what_may_be_tried_again(name: str, colour: str) -> None:
+async def test_with_retry_tries_again_what_may_be_tried_again(name: str, mode: str) -> None:
     with _serving(FAILURES[name][0], GOOD) as (server, model):
         patient = model.with_retry(
             retry_if_exception_type=_TRANSIENT, wait_exponential_jitter=False, stop_after_attempt=2
         )
-        assert await _ask(patient, colour) == TEXT
+        assert await _ask(patient, mode) == TEXT
         assert len(server.record.requests) == 2
 
 
-@colours
+@sync_and_async
 @pytest.mark.parametrize("name", FINAL)
-async def test_with_retry_leaves_the_rest_alone(name: str, colour: str) -> None:
+async def test_with_retry_leaves_the_rest_alone(name: str, mode: str) -> None:
     with _serving(FAILURES[name][0], GOOD) as (server, model):
         patient = model.with_retry(
             retry_if_exception_type=_TRANSIENT, wait_exponential_jitter=False, stop_after_attempt=2
         )
         with pytest.raises(FAILURES[name][1]):
-            await _ask(patient, colour)
+            await _ask(patient, mode)
         assert len(server.record.requests) == 1
 
 
 # --- `ModelRetryMiddleware` -------------------------------------------------------------------
 
 
-@colours
+@sync_and_async
 @pytest.mark.parametrize("name", RETRYABLE)
-async def test_retry_middleware_tries_again_what_may_be_tried_again(name: str, colour: str) -> None:
+async def test_retry_middleware_tries_again_what_may_be_tried_again(name: str, mode: str) -> None:
     with _serving(FAILURES[name][0], GOOD) as (server, model):
         retry = ModelRetryMiddleware(max_retries=1, initial_delay=0.0, on_failure="error")
         agent = create_agent(model, middleware=[retry])
-        assert await _ask_agent(agent, colour) == TEXT
+        assert await _ask_agent(agent, mode) == TEXT
         assert len(server.record.requests) == 2
 
 
-@colours
+@sync_and_async
 @pytest.mark.parametrize("name", FINAL)
-async def test_retry_middleware_leaves_the_rest_alone(name: str, colour: str) -> None:
+async def test_retry_middleware_leaves_the_rest_alone(name: str, mode: str) -> None:
     with _serving(FAILURES[name][0], GOOD) as (server, model):
         retry = ModelRetryMiddleware(max_retries=1, initial_delay=0.0)
         agent = create_agent(model, middleware=[retry])
         with pytest.raises(FAILURES[name][1]):
-            await _ask_agent(agent, colour)
+            await _ask_agent(agent, mode)
         assert len(server.record.requests) == 1
 
 
 # --- `ModelFallbackMiddleware` ----------------------------------------------------------------
 
 
-@colours
+@sync_and_async
 @every
 async def test_fallback_middleware_asks_the_second_model(
-    name: str, colour: str, second: tuple[FaultServer, BaseChatModel]
+    name: str, mode: str, second: tuple[FaultServer, BaseChatModel]
 ) -> None:
     with _serving(FAILURES[name][0]) as (_, model):
         agent = create_agent(model, middleware=[ModelFallbackMiddleware(second[1])])
-        assert await _ask_agent(agent, colour) == SECOND
+        assert await _ask_agent(agent, mode) == SECOND
         assert len(second[0].record.requests) == 1
 
 
 # --- `with_fallbacks` -------------------------------------------------------------------------
 
 
-@colours
+@sync_and_async
 @every
 async def test_with_fallbacks_asks_the_second_model(
-    name: str, colour: str, second: tuple[FaultServer, BaseChatModel]
+    name: str, mode: str, second: tuple[FaultServer, BaseChatModel]
 ) -> None:
     script, _, cores, _ = FAILURES[name]
     with _serving(script) as (_, model):
         safe = model.with_fallbacks([second[1]], exceptions_to_handle=(cores,))
-        assert await _ask(safe, colour) == SECOND
+        assert await _ask(safe, mode) == SECOND
 
 
-async def _stream(model: Runnable[Any, Any], colour: str, shown: list[str]) -> None:
-    if colour == "sync":
+async def _stream(model: Runnable[Any, Any], mode: str, shown: list[str]) -> None:
+    if mode == "sync":
         shown += [str(chunk.text) for chunk in model.stream("Hi?")]
         return
     async for chunk in model.astream("Hi?"):
         shown.append(str(chunk.text))
 
 
-@colours
+@sync_and_async
 @every
 async def test_with_fallbacks_asks_the_second_model_before_the_first_chunk(
-    name: str, colour: str, second: tuple[FaultServer, BaseChatModel]
+    name: str, mode: str, second: tuple[FaultServer, BaseChatModel]
 ) -> None:
     with _serving(FAILURES[name][0]) as (_, model):
         shown: list[str] = []
-        await _stream(model.with_fallbacks([second[1]]), colour, shown)
+        await _stream(model.with_fallbacks([second[1]]), mode, shown)
         assert "".join(shown) == SECOND
 
 
-@colours
+@sync_and_async
 async def test_with_fallbacks_never_mixes_two_answers(
-    colour: str, second: tuple[FaultServer, BaseChatModel]
+    mode: str, second: tuple[FaultServer, BaseChatModel]
 ) -> None:
     with _serving(stream(tokens())) as (_, model):
         shown: list[str] = []
         with pytest.raises(errors.StreamInterruptedError):
-            await _stream(model.with_fallbacks([second[1]]), colour, shown)
+            await _stream(model.with_fallbacks([second[1]]), mode, shown)
         assert second[0].record.requests == []

@@ -8,8 +8,8 @@ import pickle
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 from langchain_minitoolai import ChatMiniToolAI, sandbox
-from tests.integration_tests.counting import counting
-from tests.integration_tests.looks import bodies
+from tests.integration_tests.counting_proxy import counting_proxy
+from tests.integration_tests.sandbox_helpers import bodies
 
 
 def ask(model: ChatMiniToolAI, number: int) -> str:
@@ -95,7 +95,7 @@ def test_copies_work_beside_the_original(strict: sandbox.Service) -> None:
 
 
 def test_five_streams_in_a_row_use_one_connection(strict: sandbox.Service) -> None:
-    with counting(strict.base_url) as count:
+    with counting_proxy(strict.base_url) as count:
         model = ChatMiniToolAI(base_url=count.base_url)
         assert [stream(model, n) for n in range(5)] == [f"{n} + 1 = {n + 1}." for n in range(5)]
         assert ask(model, 5) == "5 + 1 = 6."
@@ -103,7 +103,7 @@ def test_five_streams_in_a_row_use_one_connection(strict: sandbox.Service) -> No
 
 
 async def test_five_async_streams_in_a_row_use_one_connection(strict: sandbox.Service) -> None:
-    with counting(strict.base_url) as count:
+    with counting_proxy(strict.base_url) as count:
         model = ChatMiniToolAI(base_url=count.base_url)
         for n in range(5):
             text = "".join([chunk.text async for chunk in model.astream(f"What is {n} + 1?")])

@@ -53,7 +53,7 @@ def chunks(response: httpx.Response) -> list[dict[str, Any]]:
     return [json.loads(e.removeprefix("data: ")) for e in events if e.startswith("data: {")]
 
 
-def said(response: httpx.Response) -> str:
+def text_of(response: httpx.Response) -> str:
     deltas = [c["choices"][0]["delta"] for c in chunks(response) if c.get("choices")]
     return "".join(delta.get("content", "") for delta in deltas)
 
@@ -80,7 +80,7 @@ def test_a_chat_is_streamed_in_the_documented_shape(ask: Asker, service: sandbox
     assert response.headers["content-type"].startswith("text/event-stream")
     assert response.headers["x-request-id"]
     assert response.text.endswith("\n\ndata: [DONE]\n\n")
-    assert said(response) == "2 + 2 = 4."
+    assert text_of(response) == "2 + 2 = 4."
     *_, finish, usage = chunks(response)
     assert finish["choices"][0]["finish_reason"] == "stop"
     assert {chunk["model"] for chunk in chunks(response)} == {"gpt-4o-mini-2024-07-18"}
@@ -118,12 +118,12 @@ def test_scripted_answers_come_in_order_then_the_default_ones(
     service.reply("One.")
     service.reply("Now.", DRAW)
     service.reply(lambda body: body["messages"][-1]["content"].upper())
-    assert said(ask.chat()) == "One."
-    assert said(ask.chat()) == (
+    assert text_of(ask.chat()) == "One."
+    assert text_of(ask.chat()) == (
         'Now.\n<tool_call>\n{"name": "draw", "arguments": {"prompt": "a fox"}}\n</tool_call>'
     )
-    assert said(ask.chat("loud")) == "LOUD"
-    assert "Hello" in said(ask.chat())
+    assert text_of(ask.chat("loud")) == "LOUD"
+    assert "Hello" in text_of(ask.chat())
 
 
 def test_a_script_that_raises_is_told_in_one_line(ask: Asker, service: sandbox.Service) -> None:
@@ -407,8 +407,8 @@ def test_native_calls_are_streamed_as_openai_does() -> None:
         service.reply(DRAW)
         with asker.http:
             *tokens, finish, _ = chunks(asker.chat(tools=NATIVE, tool_choice="auto", stop="x"))
-            assert "<tool_call>" not in said(asker.chat("draw()", tools=NATIVE))
-            assert "Hello" in said(asker.chat(stop=["zzz"]))
+            assert "<tool_call>" not in text_of(asker.chat("draw()", tools=NATIVE))
+            assert "Hello" in text_of(asker.chat(stop=["zzz"]))
     assert finish["choices"][0]["finish_reason"] == "tool_calls"
     calls = [token["choices"][0]["delta"]["tool_calls"][0] for token in tokens]
     assert calls[0]["function"] == {"name": "draw", "arguments": ""}
@@ -472,7 +472,7 @@ def test_several_run_at_once_with_keys_and_books_of_their_own() -> None:
 def test_many_clients_are_served_at_once(ask: Asker, service: sandbox.Service) -> None:
     service.reply("x", times=8)
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: said(ask.chat()), range(8)))
+        answers = list(pool.map(lambda _: text_of(ask.chat()), range(8)))
     assert answers == ["x"] * 8
     assert len(service.charges) == len(service.requests) == 8
 

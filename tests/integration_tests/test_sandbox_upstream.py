@@ -18,7 +18,7 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 class Upstream:
-    """An OpenAI-compatible server that writes what it is told, and keeps what it is asked."""
+    """An OpenAI-compatible server that writes what its handler does, and keeps the requests."""
 
     def __init__(self, models: bytes, answer: Answer) -> None:
         asked: list[Any] = []
@@ -91,7 +91,7 @@ def chat(service: sandbox.Service, timeout: float = 10, **fields: Any) -> httpx.
     )
 
 
-def told(response: httpx.Response) -> list[dict[str, Any]]:
+def events_of(response: httpx.Response) -> list[dict[str, Any]]:
     found = response.text.split("\n\n")
     return [json.loads(e.removeprefix("data: ")) for e in found if e.startswith("data: {")]
 
@@ -101,7 +101,7 @@ def test_a_chat_is_forwarded_and_comes_back_in_the_documented_shape() -> None:
     with fronted(answer) as (upstream, service):
         response = chat(service, max_completion_tokens=2)
         charge = service.charges[0]
-    first, second, finish, usage = told(response)
+    first, second, finish, usage = events_of(response)
     assert upstream.asked[0]["messages"][0] == {"role": "system", "content": "Be brief."}
     assert (upstream.asked[0]["model"], upstream.asked[0]["max_tokens"]) == ("llama", 2)
     assert [c["choices"][0]["delta"] for c in (first, second)] == [
@@ -136,7 +136,7 @@ def test_the_upstream_s_model_is_found_out(
 
 def test_tokens_are_counted_where_the_upstream_reports_no_usage() -> None:
     with fronted(events(token("a"), token("b"), {"choices": [{}]})) as (_, service):
-        usage = told(chat(service))[-1]["usage"]
+        usage = events_of(chat(service))[-1]["usage"]
         assert usage["completion_tokens"] == 2
         assert service.charges[0].facts["completion_tokens"] == 2
 
@@ -146,7 +146,7 @@ def test_native_calls_pass_through() -> None:
     tools = [{"type": "function", "function": {"name": "f"}}]
     answer = events(token(None, tool_calls=[call]), token(None, "tool_calls"))
     with fronted(answer, native_tools=True) as (upstream, service):
-        first, *_ = told(chat(service, tools=tools))
+        first, *_ = events_of(chat(service, tools=tools))
     assert upstream.asked[0]["tools"] == tools
     assert first["choices"][0]["delta"] == {"tool_calls": [call]}
 
@@ -161,7 +161,7 @@ def test_a_scripted_answer_comes_before_the_upstream_s() -> None:
 def test_faults_strike_in_front_of_the_upstream_too() -> None:
     with fronted(events(token("a"), token("b"))) as (_, service):
         service.fault(sandbox.faults.cut(1, ending="clean"))
-        assert len(told(chat(service))) == 1
+        assert len(events_of(chat(service))) == 1
 
 
 @pytest.mark.parametrize("status", [400, 500])
@@ -186,7 +186,7 @@ def test_an_upstream_that_breaks_ends_the_stream_with_an_error() -> None:
         handler.wfile.write(f"data: {json.dumps(token('a'))}\n\n".encode())
 
     with fronted(broken) as (_, service):
-        first, last = told(chat(service))
+        first, last = events_of(chat(service))
         assert first["choices"][0]["delta"] == {"content": "a"}
         assert last["error"]["code"] == "bad_gateway"
         assert len(service.charges) == 1
@@ -194,7 +194,7 @@ def test_an_upstream_that_breaks_ends_the_stream_with_an_error() -> None:
 
 def test_an_upstream_s_own_error_ends_the_stream() -> None:
     with fronted(events(token("a"), {"error": {"message": "oops"}})) as (_, service):
-        assert told(chat(service))[-1] == {"error": {"message": "oops"}}
+        assert events_of(chat(service))[-1] == {"error": {"message": "oops"}}
 
 
 def test_an_upstream_that_hangs_holds_up_neither_the_client_nor_the_end() -> None:
@@ -207,9 +207,9 @@ def test_an_upstream_that_hangs_holds_up_neither_the_client_nor_the_end() -> Non
     with upstream.running(), ThreadPoolExecutor() as pool:
         with sandbox.running(upstream=upstream.url) as service:
             with pytest.raises(httpx.ReadTimeout):
-                chat(service, timeout=0.2)
+                chat(service, timeout=1.0)
             waiting = pool.submit(chat, service)
-            while len(upstream.asked) < 2:
+            while len(upstream.asked) < 2 and not waiting.done():
                 time.sleep(0.005)
             started = time.monotonic()
         assert time.monotonic() - started < 0.3

@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from langchain_minitoolai import ChatMiniToolAI, sandbox
-from tests.integration_tests.colours import Colour, both_colours
-from tests.integration_tests.looks import access, bodies
+from tests.integration_tests.parametrize import Caller, sync_and_async
+from tests.integration_tests.sandbox_helpers import access, bodies
 
 METHODS = ["function_calling", "json_schema", "json_mode"]
 QUESTION = 'Kari is 34 years old. Answer in JSON with the keys "name" and "age".'
@@ -74,27 +74,27 @@ def chain(schema: str, method: str, **kwargs: Any) -> Any:
     )
 
 
-@both_colours
+@sync_and_async
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_every_method_gives_an_answer_of_the_schemas_kind(
-    colour: Colour, schema: str, method: str, strict: sandbox.Service
+    caller: Caller, schema: str, method: str, strict: sandbox.Service
 ) -> None:
     if method == "json_mode":
         strict.reply(json.dumps(KARI))
-    answer = colour.invoke(chain(schema, method), QUESTION)
+    answer = caller.invoke(chain(schema, method), QUESTION)
     assert type(answer) is (Person if schema == "pydantic" else dict)
     assert set(plain(answer)) == {"name", "age"}
     assert plain(answer)["age"] == 34
 
 
-@both_colours
+@sync_and_async
 @pytest.mark.parametrize("method", METHODS)
 def test_include_raw_gives_the_message_beside_the_answer(
-    colour: Colour, method: str, strict: sandbox.Service
+    caller: Caller, method: str, strict: sandbox.Service
 ) -> None:
     strict.reply(answer_in(method, json.dumps(KARI)))
-    given = colour.invoke(chain("pydantic", method, include_raw=True), QUESTION)
+    given = caller.invoke(chain("pydantic", method, include_raw=True), QUESTION)
     assert set(given) == {"raw", "parsed", "parsing_error"}
     assert isinstance(given["raw"], AIMessage)
     assert given["raw"].usage_metadata
@@ -102,85 +102,85 @@ def test_include_raw_gives_the_message_beside_the_answer(
     assert given["parsing_error"] is None
 
 
-@both_colours
+@sync_and_async
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("data", ['{"name": "Kari", "age": "young"}', '{"name": "Kari"'])
 def test_an_answer_that_does_not_fit_is_an_error_that_quotes_it(
-    colour: Colour, method: str, data: str, strict: sandbox.Service
+    caller: Caller, method: str, data: str, strict: sandbox.Service
 ) -> None:
     strict.reply(answer_in(method, data), finish_reason="stop", times=2)
     with pytest.raises(OutputParserException, match="Kari"):
-        colour.invoke(chain("pydantic", method), QUESTION)
-    given = colour.invoke(chain("pydantic", method, include_raw=True), QUESTION)
+        caller.invoke(chain("pydantic", method), QUESTION)
+    given = caller.invoke(chain("pydantic", method, include_raw=True), QUESTION)
     assert given["parsed"] is None
     assert isinstance(given["parsing_error"], OutputParserException)
     assert isinstance(given["raw"], AIMessage)
 
 
-@both_colours
+@sync_and_async
 @pytest.mark.parametrize("schema", SCHEMAS)
 @pytest.mark.parametrize("method", METHODS)
 def test_words_in_place_of_an_answer_are_an_error_that_quotes_them(
-    colour: Colour, method: str, schema: str, strict: sandbox.Service
+    caller: Caller, method: str, schema: str, strict: sandbox.Service
 ) -> None:
     strict.reply("I would rather not say.", times=2)
     with pytest.raises(OutputParserException, match="I would rather not say"):
-        colour.invoke(chain(schema, method), QUESTION)
-    given = colour.invoke(chain(schema, method, include_raw=True), QUESTION)
+        caller.invoke(chain(schema, method), QUESTION)
+    given = caller.invoke(chain(schema, method, include_raw=True), QUESTION)
     assert given["parsed"] is None
     assert "I would rather not say" in str(given["parsing_error"])
 
 
-@both_colours
+@sync_and_async
 @pytest.mark.parametrize("schema", SCHEMAS)
 @pytest.mark.parametrize("method", METHODS)
 def test_streamed_words_in_place_of_an_answer_are_the_same_error(
-    colour: Colour, method: str, schema: str, strict: sandbox.Service
+    caller: Caller, method: str, schema: str, strict: sandbox.Service
 ) -> None:
     strict.reply("I would rather not say.")
     with pytest.raises(OutputParserException, match="I would rather not say"):
-        colour.stream(chain(schema, method), QUESTION)
+        caller.stream(chain(schema, method), QUESTION)
 
 
-@both_colours
+@sync_and_async
 @pytest.mark.parametrize("method", METHODS)
-def test_dicts_stream_as_they_grow(colour: Colour, method: str, strict: sandbox.Service) -> None:
+def test_dicts_stream_as_they_grow(caller: Caller, method: str, strict: sandbox.Service) -> None:
     strict.reply(answer_in(method, json.dumps({"name": "Kari Nordmann", "age": 34})))
-    partial = colour.stream(chain("json", method), QUESTION)
+    partial = caller.stream(chain("json", method), QUESTION)
     assert len(partial) > 2
     assert partial[-1] == {"name": "Kari Nordmann", "age": 34}
     grown = [len(json.dumps(each)) for each in partial]
     assert grown == sorted(grown)
 
 
-@both_colours
+@sync_and_async
 @pytest.mark.parametrize("method", METHODS)
-def test_pydantic_answers_stream_too(colour: Colour, method: str, strict: sandbox.Service) -> None:
+def test_pydantic_answers_stream_too(caller: Caller, method: str, strict: sandbox.Service) -> None:
     strict.reply(answer_in(method, json.dumps(KARI)))
-    assert colour.stream(chain("pydantic", method), QUESTION)[-1] == Person(name="Kari", age=34)
+    assert caller.stream(chain("pydantic", method), QUESTION)[-1] == Person(name="Kari", age=34)
 
 
-@both_colours
+@sync_and_async
 @pytest.mark.parametrize("method", ["json_schema", "json_mode"])
 def test_a_markdown_fence_around_the_json_is_taken_off(
-    colour: Colour, method: str, strict: sandbox.Service
+    caller: Caller, method: str, strict: sandbox.Service
 ) -> None:
     strict.reply(f"```json\n{json.dumps(KARI)}\n```", times=2)
-    assert colour.invoke(chain("pydantic", method), QUESTION) == Person(name="Kari", age=34)
-    assert colour.stream(chain("json", method), QUESTION)[-1] == KARI
+    assert caller.invoke(chain("pydantic", method), QUESTION) == Person(name="Kari", age=34)
+    assert caller.stream(chain("json", method), QUESTION)[-1] == KARI
 
 
-@both_colours
-def test_a_prompt_before_it_makes_a_chain(colour: Colour, strict: sandbox.Service) -> None:
+@sync_and_async
+def test_a_prompt_before_it_makes_a_chain(caller: Caller, strict: sandbox.Service) -> None:
     prompt = ChatPromptTemplate.from_messages([("system", "You read."), ("human", "{text}")])
     whole = prompt | ChatMiniToolAI().with_structured_output(Person)
-    answers = colour.batch(whole, [{"text": "Kari is 34."}, {"text": "Ola is 40."}])
+    answers = caller.batch(whole, [{"text": "Kari is 34."}, {"text": "Ola is 40."}])
     assert [answer.age for answer in answers] == [34, 40]
 
 
-@both_colours
+@sync_and_async
 def test_response_format_works_in_bind_and_in_bind_tools(
-    colour: Colour, strict: sandbox.Service
+    caller: Caller, strict: sandbox.Service
 ) -> None:
     strict.reply(json.dumps(KARI), times=2)
     model = ChatMiniToolAI()
@@ -188,7 +188,7 @@ def test_response_format_works_in_bind_and_in_bind_tools(
         model.bind(response_format=Person),
         model.bind_tools([add], response_format=Person),
     ):
-        assert json.loads(colour.invoke(bound, QUESTION).text) == KARI
+        assert json.loads(caller.invoke(bound, QUESTION).text) == KARI
     for body in bodies(strict):
         assert "<response_schema key=" in body["messages"][0]["content"]
 
@@ -217,15 +217,15 @@ STRATEGIES: dict[str, Any] = {
 ADD: Any = {"messages": [("user", "Please add 2 and 3 for me")]}
 
 
-@both_colours
+@sync_and_async
 @pytest.mark.parametrize("tools", [[], [add]], ids=["no_tools", "a_tool"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("model", ["gpt-4o-mini", "gpt-4.1"])
 def test_an_agent_gives_a_structured_response(
-    colour: Colour, model: str, strategy: str, tools: list[Any], strict: sandbox.Service
+    caller: Caller, model: str, strategy: str, tools: list[Any], strict: sandbox.Service
 ) -> None:
     agent = create_agent(ChatMiniToolAI(model=model), tools, response_format=STRATEGIES[strategy])
-    done = colour.invoke(agent, ADD)
+    done = caller.invoke(agent, ADD)
     assert isinstance(done["structured_response"], Sum)
     called = [call["name"] for each in done["messages"] for call in getattr(each, "tool_calls", ())]
     assert ("add" in called) == bool(tools)
@@ -233,36 +233,36 @@ def test_an_agent_gives_a_structured_response(
         assert done["structured_response"] in (Sum(total=2), Sum(total=5))
 
 
-@both_colours
+@sync_and_async
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_an_agent_whose_answer_is_scripted_gives_just_that(
-    colour: Colour, strategy: str, strict: sandbox.Service
+    caller: Caller, strategy: str, strict: sandbox.Service
 ) -> None:
     strict.reply(sandbox.ToolCall("add", {"a": 2, "b": 3}))
     data = {"total": 5}
     by_call = strategy == "tool"
     strict.reply(sandbox.ToolCall("Sum", data) if by_call else json.dumps(data))
     agent = create_agent(ChatMiniToolAI(), [add], response_format=STRATEGIES[strategy])
-    states = colour.stream(agent, ADD, stream_mode="values")
+    states = caller.stream(agent, ADD, stream_mode="values")
     assert states[-1]["structured_response"] == Sum(total=5)
 
 
-@both_colours
+@sync_and_async
 def test_the_tool_strategy_asks_again_after_an_answer_that_does_not_fit(
-    colour: Colour, strict: sandbox.Service
+    caller: Caller, strict: sandbox.Service
 ) -> None:
     strict.reply(sandbox.ToolCall("Sum", {"total": "many"}))
     strict.reply(sandbox.ToolCall("Sum", {"total": 5}))
     agent = create_agent(ChatMiniToolAI(), [], response_format=ToolStrategy(Sum))
-    assert colour.invoke(agent, ADD)["structured_response"] == Sum(total=5)
+    assert caller.invoke(agent, ADD)["structured_response"] == Sum(total=5)
 
 
-@both_colours
+@sync_and_async
 @pytest.mark.parametrize("method", ["function_calling", "json_schema"])
-def test_native_mode_sends_the_schema_in_openais_fields(colour: Colour, method: str) -> None:
+def test_native_mode_sends_the_schema_in_openais_fields(caller: Caller, method: str) -> None:
     with sandbox.running(native_tools=True) as service:
         model = ChatMiniToolAI(tool_calling="native", **access(service))
-        answer = colour.invoke(
+        answer = caller.invoke(
             model.with_structured_output(Person, method=method),  # type: ignore[arg-type]
             QUESTION,
         )
@@ -276,14 +276,14 @@ def test_native_mode_sends_the_schema_in_openais_fields(colour: Colour, method: 
 # --- LangChain's v1 content -------------------------------------------------------------------
 
 
-@both_colours
-def test_output_version_v1_gives_standard_blocks(colour: Colour, strict: sandbox.Service) -> None:
+@sync_and_async
+def test_output_version_v1_gives_standard_blocks(caller: Caller, strict: sandbox.Service) -> None:
     strict.reply("Let me add.", sandbox.ToolCall("add", {"a": 2, "b": 3}), times=2)
     model = ChatMiniToolAI(output_version="v1").bind_tools([add])
-    message = colour.invoke(model, "Please add 2 and 3")
+    message = caller.invoke(model, "Please add 2 and 3")
     assert [block["type"] for block in message.content] == ["text", "tool_call"]
     assert message.content[1]["args"] == {"a": 2, "b": 3}
-    chunks = colour.stream(model, "Please add 2 and 3")
+    chunks = caller.stream(model, "Please add 2 and 3")
     assert all(isinstance(chunk.content, list) for chunk in chunks)
     whole = chunks[0]
     for chunk in chunks[1:]:

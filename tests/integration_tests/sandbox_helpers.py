@@ -1,4 +1,4 @@
-"""A running sandbox, seen from a test: how to reach it, and what it was asked."""
+"""Helpers for a running sandbox: how to reach it, and the requests it received."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ CHAT = f"/api{contract.CHAT_PATH}"
 
 
 def access(service: sandbox.Service) -> dict[str, Any]:
-    """Give what points our classes at a sandbox."""
+    """Return the arguments that point a class at a sandbox."""
     return {"api_key": service.api_key, "base_url": service.base_url}
 
 
 def bodies(service: sandbox.Service) -> list[dict[str, Any]]:
-    """Give the chat requests that came in, in order."""
+    """Return the chat requests that came in, in order."""
     return [request.body for request in service.requests if request.path == CHAT]
 
 

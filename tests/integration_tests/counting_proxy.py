@@ -1,4 +1,4 @@
-"""A proxy that counts connections, since the service does not tell them apart."""
+"""Proxy that counts connections."""
 
 import socket
 import threading
@@ -17,7 +17,7 @@ class Count:
 
 
 @contextmanager
-def counting(base_url: str) -> Iterator[Count]:
+def counting_proxy(base_url: str) -> Iterator[Count]:
     """Pass connections on to a service on loopback while the block runs, and count them."""
     target = urlsplit(base_url)
     listener = socket.create_server(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Runnables called in both colours: the same test, sync and async."""
+"""Parametrization: the same test of runnables, sync and async."""
 
 import asyncio
 from collections.abc import Sequence
@@ -41,5 +41,5 @@ class Async(Sync):
         return asyncio.run(runnable.abatch(list(given), **kwargs))
 
 
-Colour = Sync | Async
-both_colours = pytest.mark.parametrize("colour", [Sync(), Async()], ids=["sync", "async"])
+Caller = Sync | Async
+sync_and_async = pytest.mark.parametrize("caller", [Sync(), Async()], ids=["sync", "async"])
