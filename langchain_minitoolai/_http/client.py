@@ -294,15 +294,23 @@ class Stream(ResponseStream[T, R], Generic[T, R]):
         Raises:
             MiniToolAIError: If the body breaks off, is incomplete, or reports an error.
         """
-        reader = self._stream_reader
-        blocks = _Blocks(self._response, self._deadline)
+        reader, failure = self._stream_reader, None
         with closing(self._response):
-            for block in blocks:
+            blocks = iter(self._response.stream)
+            while True:
+                try:
+                    self._deadline.remaining()
+                    block = next(blocks, None)
+                except Exception as caught:  # noqa: BLE001 - whatever a transport raises
+                    failure = map_transport_error(caught, self._deadline, headers_received=True)
+                    break
+                if block is None:
+                    break
                 items = reader.feed(block)
                 if items:
                     yield items
                     reader.consumed()
-            yield reader.end(blocks.failure)
+            yield reader.end(failure)
 
 
 class _Blocks:

@@ -148,11 +148,9 @@ class EventDecoder:
 
 def _whole_events(chunk: bytes, limit: int) -> list[Event]:
     """Read events of one `data` line each, as servers send them; nothing if any is otherwise."""
-    if chunk[-2:] != b"\n\n" or b"\r" in chunk or len(chunk) > limit:
+    if chunk[:6] != b"data: " or chunk[-2:] != b"\n\n" or b"\r" in chunk or len(chunk) > limit:
         return []
-    events = []
-    for block in chunk[:-2].split(b"\n\n"):
-        if block[:6] != b"data: " or b"\n" in block:
-            return []
-        events.append(_new_event(Event, (block[6:], _MESSAGE)))
-    return events
+    blocks = chunk[6:-2].split(b"\n\ndata: ")
+    if chunk.count(b"\n") != 2 * len(blocks):
+        return []
+    return [_new_event(Event, (data, _MESSAGE)) for data in blocks]
