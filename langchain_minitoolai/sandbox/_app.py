@@ -133,7 +133,9 @@ class _Rooms:
         check_job(body)
         status, answer = self._service.jobs.look(
             # Other containers reach this one by a name that only they know.
-            body["jobid"], body["signature"], f"{request.base_url}files"
+            body["jobid"],
+            body["signature"],
+            f"{request.base_url}files",
         )
         return JSONResponse(answer, status)
 

@@ -55,7 +55,7 @@ def test_the_command_prints_two_lines_to_export_and_ends_quietly(ending: signal.
     ],
 )
 def test_the_command_listens_where_it_is_asked_to_and_warns_of_what_that_means(
-    host: str, reached_at: str, exposed: bool
+    host: str, reached_at: str, *, exposed: bool
 ) -> None:
     command = [*RUN, "--api-key", "k", "--host", host]
     with subprocess.Popen(
