@@ -229,6 +229,8 @@ def _send(arguments: Mapping[str, Any], context: JobContext) -> Workflow[ImageJo
         error: errors.MiniToolAIError
         try:
             response: Response = yield request
+        except errors.InvalidInputError:
+            raise  # such as a closed client: nothing was sent
         except errors.MiniToolAIError as caught:
             if caught.maybe_sent:
                 raise unknown_error(str(caught)) from None

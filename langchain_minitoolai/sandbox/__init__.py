@@ -14,6 +14,7 @@ It needs the extra `sandbox`; importing it loads nothing of that.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Final
 
 from langchain_minitoolai.sandbox import faults
 from langchain_minitoolai.sandbox._chat import CallForm, ToolCall
@@ -22,6 +23,7 @@ from langchain_minitoolai.sandbox._ledger import Charge
 from langchain_minitoolai.sandbox._service import Received, Script, Service, Settings
 
 __all__ = [
+    "LOOPBACK",
     "CallForm",
     "Charge",
     "JobSeconds",
@@ -33,10 +35,14 @@ __all__ = [
     "running",
 ]
 
+LOOPBACK: Final = "127.0.0.1"
+"""Where the service listens if nothing else is asked for."""
+
 
 @contextmanager
 def running(  # noqa: PLR0913 - each is a switch of its own
     *,
+    host: str = LOOPBACK,
     port: int = 0,
     api_key: str | None = None,
     balance: float = 10.0,
@@ -48,9 +54,11 @@ def running(  # noqa: PLR0913 - each is a switch of its own
     upstream: str | None = None,
     upstream_model: str | None = None,
 ) -> Iterator[Service]:
-    """Run the service on `127.0.0.1` while the block runs; several may run at once.
+    """Run the service on a port of its own while the block runs; several may run at once.
 
     Args:
+        host: The address to listen on. With any but a loopback address, such as `0.0.0.0` in a
+            container, anyone who can reach the port can use the service, without TLS.
         port: The port; zero takes any that is free.
         api_key: The only key to accept; made up by default.
         balance: The prepaid credit, in USD.
@@ -73,7 +81,7 @@ def running(  # noqa: PLR0913 - each is a switch of its own
 
     Raises:
         ImportError: The extra `sandbox` is not installed.
-        OSError: The port is taken.
+        OSError: The port is taken, or the address is not this machine's.
     """
     _check_extra()
     from langchain_minitoolai.sandbox._server import served  # noqa: PLC0415 - needs the extra
@@ -88,7 +96,7 @@ def running(  # noqa: PLR0913 - each is a switch of its own
         upstream=upstream,
         upstream_model=upstream_model,
     )
-    with served(port, api_key, settings) as service:
+    with served(host, port, api_key, settings) as service:
         yield service
 
 

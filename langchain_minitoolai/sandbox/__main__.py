@@ -6,9 +6,15 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import get_args
+from ipaddress import ip_address
+from typing import Final, get_args
 
 from langchain_minitoolai import sandbox
+
+_EXPOSED: Final = (
+    "Warning: listening on {host}, so anyone who can reach this port can use the sandbox; "
+    "there is no TLS: the key, questions and answers travel unencrypted."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _ended_by_signals(), sandbox.running(**vars(options)) as service:
             for name, value in service.environment.items():
                 print(f"export {name}={value}")
+            if not _is_loopback(options.host):
+                print(_EXPOSED.format(host=options.host), file=sys.stderr)
             print("Serving until Ctrl-C.", file=sys.stderr)
             sys.stdout.flush()
             threading.Event().wait()
@@ -48,10 +56,23 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m langchain_minitoolai.sandbox",
         description="The documented MiniToolAI service on a loopback port.",
+    )
+    parser.add_argument(
+        "--host",
+        default=sandbox.LOOPBACK,
+        metavar="ADDRESS",
+        help="the address to listen on, such as 0.0.0.0 in a container (default: %(default)s)",
     )
     parser.add_argument("--port", type=int, default=0, help="the port (default: any free one)")
     parser.add_argument("--api-key", help="the key to accept (default: made up)")

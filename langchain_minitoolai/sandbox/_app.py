@@ -129,10 +129,13 @@ class _Rooms:
         self._service.ledger.book(image_charge(job.number, body))
         return JSONResponse({"status": "success", "jobid": job.number, "signature": job.signature})
 
-    async def _look(self, _request: Request, body: Any, _fault: Fault | None) -> Response:
+    async def _look(self, request: Request, body: Any, _fault: Fault | None) -> Response:
         check_job(body)
         status, answer = self._service.jobs.look(
-            body["jobid"], body["signature"], f"{self._service.origin}/files"
+            # Other containers reach this one by a name that only they know.
+            body["jobid"],
+            body["signature"],
+            f"{request.base_url}files",
         )
         return JSONResponse(answer, status)
 

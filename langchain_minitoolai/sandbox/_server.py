@@ -1,4 +1,4 @@
-"""A sandbox on a loopback socket, in a thread of its own."""
+"""A sandbox on a socket, in a thread of its own."""
 
 import asyncio
 import secrets
@@ -15,7 +15,8 @@ from langchain_minitoolai.sandbox._app import build
 from langchain_minitoolai.sandbox._service import Service, Settings
 from langchain_minitoolai.sandbox.faults import Ending
 
-HOST: Final = "127.0.0.1"
+_REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only if asked for
+"""Addresses that stand for all of a machine's, and one that reaches it from there."""
 _KEEP_ALIVE: Final = 75
 _TICK: Final = 0.005
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -23,14 +24,16 @@ _RESET: Final = struct.pack("ii", 1, 0)
 
 
 @contextmanager
-def served(port: int, api_key: str | None, settings: Settings) -> Iterator[Service]:
+def served(host: str, port: int, api_key: str | None, settings: Settings) -> Iterator[Service]:
     """Serve a new sandbox while the block runs.
 
     Raises:
-        OSError: The port is taken.
+        OSError: The port is taken, or the address is not this machine's.
     """
-    listener = socket.create_server((HOST, port))
-    origin = f"http://{HOST}:{listener.getsockname()[1]}"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family)
+    near = _REACHED_AT.get(host, host)
+    origin = f"http://{f'[{near}]' if ':' in near else near}:{listener.getsockname()[1]}"
     service = Service(origin, api_key or f"sandbox-{secrets.token_hex(12)}", settings)
     server = _Server(service)
     thread = threading.Thread(

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from langchain_minitoolai import sandbox
+from langchain_minitoolai import ChatMiniToolAI, MiniToolAIImageTool, sandbox
 from langchain_minitoolai.sandbox import __main__ as command
 
 pytest_plugins = ["pytester"]
@@ -42,6 +42,62 @@ def test_the_command_prints_two_lines_to_export_and_ends_quietly(ending: signal.
         finally:
             process.kill()
     assert (process.returncode, out, err) == (0, "", "Serving until Ctrl-C.\n")
+
+
+@pytest.mark.parametrize(
+    ("host", "reached_at", "exposed"),
+    [
+        ("127.0.0.1", "127.0.0.1", False),
+        ("localhost", "localhost", False),
+        ("0.0.0.0", "127.0.0.1", True),  # noqa: S104 - what the option is for
+        ("::", "[::1]", True),
+        ("::1", "[::1]", False),
+    ],
+)
+def test_the_command_listens_where_it_is_asked_to_and_warns_of_what_that_means(
+    host: str, reached_at: str, *, exposed: bool
+) -> None:
+    command = [*RUN, "--api-key", "k", "--host", host]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        lines = process.stdout.readline() + process.stdout.readline()
+        base_url = lines.rpartition("=")[2].strip()
+        try:
+            assert base_url.startswith(f"http://{reached_at}:")
+            model = ChatMiniToolAI(base_url=base_url, api_key="k")
+            assert model.invoke("What is 2 + 2?").text == "2 + 2 = 4."
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=10)
+        finally:
+            process.kill()
+    warning = (
+        f"Warning: listening on {host}, so anyone who can reach this port can use the sandbox; "
+        "there is no TLS: the key, questions and answers travel unencrypted.\n"
+    )
+    assert err == (warning if exposed else "") + "Serving until Ctrl-C.\n"
+
+
+def test_an_address_of_another_machine_ends_the_command_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command.main(["--host", "192.0.2.1"]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("The sandbox can't start: ")
+
+
+def test_an_image_stands_at_the_address_that_its_caller_reached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with sandbox.running(host="0.0.0.0", job_seconds=0) as service:  # noqa: S104 - as in a container
+        monkeypatch.setenv("MINITOOLAI_API_KEY", service.api_key)
+        base_url = service.base_url.replace("127.0.0.1", "localhost")
+        draw = MiniToolAIImageTool(base_url=base_url, poll_interval=0.01)
+        image = draw.wait_for(draw.submit("a fox"))
+        assert image.url.startswith(base_url.removesuffix("/api") + "/files/")
+        assert draw.download(image).read().startswith(b"\x89PNG")
 
 
 def test_a_taken_port_ends_the_command_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
