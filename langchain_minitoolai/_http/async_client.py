@@ -162,13 +162,17 @@ class AsyncExchange:
         try:
             self.response = await self.wait(lambda: self._pooled.client.send(request, **options))
         except BaseException:
-            self._pooled.in_flight -= 1
-            self._stop_timer()
+            self._release()
             if self._trace.connection is not None:
                 # httpcore forgets a connection that is cancelled before its first request.
                 await self._trace.connection.aclose()
             raise
         self._blocks = aiter(self.response.stream)
+
+    def _release(self) -> None:
+        self._pooled.in_flight -= 1
+        self._pooled.lost += self._trace.lost
+        self._stop_timer()
 
     async def wait(self, step: Callable[[], Awaitable[T]]) -> T:
         """Await one step of the exchange until its deadline.
@@ -244,12 +248,11 @@ class AsyncExchange:
         if self._is_closed:
             return
         self._is_closed = True
-        self._pooled.in_flight -= 1
-        self._stop_timer()
         try:
             await self._blocks.aclose()
             await self.response.aclose()
         finally:
+            self._release()
             connection = self.response.extensions.get("network_stream")
             if connection is not None and not self._is_whole:
                 await connection.aclose()

@@ -25,6 +25,8 @@ CALLS_PER_CLIENT: Final = 8
 """Calls in flight on one async client: httpcore scans all of a client's connections per call."""
 KEEPALIVE_EXPIRY: Final = 30.0
 """Seconds that an idle connection is kept: an agent's tools take longer than httpx's 5."""
+MAX_LOST: Final = 16
+"""Connections that an async client may lose to cancellations before another takes its place."""
 MAX_POOLS: Final = 64
 """Pools remembered; more are one program's per-user proxies."""
 
@@ -203,12 +205,19 @@ def _check_loop(client: Any) -> None:
 
 
 class PooledClient:
-    """An async client and the number of calls in flight on it."""
+    """An async client and what it is busy with.
+
+    Attributes:
+        client: The client.
+        in_flight: The calls on it.
+        lost: The closed connections that its pool keeps and scans at each call.
+    """
 
     def __init__(self, client: Any) -> None:
         """Take the client."""
         self.client = client
         self.in_flight = 0
+        self.lost = 0
 
 
 class LoopPool:
@@ -219,6 +228,7 @@ class LoopPool:
         self._config = config
         self._single_use: PooledClient | None = None
         self._clients: list[PooledClient] = []
+        self._retired: list[PooledClient] = []
         self._closer: AsyncGenerator[None] | None = None
 
     async def client(self, *, new_connection: bool) -> PooledClient:
@@ -233,6 +243,7 @@ class LoopPool:
         if self._closer is None:
             await asyncio.to_thread(ssl_context, self._config.verify)
         await self._close_with_loop()
+        await self._retire()
         if new_connection:
             if self._single_use is None:
                 self._single_use = PooledClient(_make_async_client(self._config, 0))
@@ -242,6 +253,19 @@ class LoopPool:
                 return pooled
         self._clients.append(PooledClient(_make_async_client(self._config, CALLS_PER_CLIENT)))
         return self._clients[-1]
+
+    async def _retire(self) -> None:
+        """Replace clients that lost too many connections; they close once their calls are over."""
+        single = self._single_use
+        worn = [pooled for pooled in self._clients if pooled.lost >= MAX_LOST]
+        self._clients = [pooled for pooled in self._clients if pooled not in worn]
+        if single is not None and single.lost >= MAX_LOST:
+            worn.append(single)
+            self._single_use = None
+        self._retired += worn
+        for pooled in [each for each in self._retired if not each.in_flight]:
+            self._retired.remove(pooled)
+            await pooled.client.aclose()
 
     async def _users_client(self) -> PooledClient:
         given = self._config.http_async_client
@@ -265,7 +289,7 @@ class LoopPool:
         try:
             yield
         finally:
-            for pooled in (self._single_use, *self._clients):
+            for pooled in (self._single_use, *self._clients, *self._retired):
                 if pooled is not None:
                     await pooled.client.aclose()
 

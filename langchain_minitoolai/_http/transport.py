@@ -25,20 +25,30 @@ class ExchangeTrace:
         connected: Whether a connection was opened for this exchange.
         sent: Whether the request was sent; `None` where the transport does not trace.
         connection: The network stream that was opened.
+        closing: Whether closing the response has begun and not ended.
     """
 
-    __slots__ = ("connected", "connection", "sent")
+    __slots__ = ("closing", "connected", "connection", "sent")
 
     def __init__(self) -> None:
         """Start before the connection."""
         self.connected = False
         self.sent: bool | None = None
         self.connection: Any = None
+        self.closing = False
 
     @property
     def stale(self) -> bool:
         """Whether the request went over a connection of an earlier exchange."""
         return self.sent is not None and not self.connected
+
+    @property
+    def lost(self) -> bool:
+        """Whether httpcore's async pool keeps the closed connection for ever.
+
+        It does if a cancellation strikes between connecting and sending, or while it closes.
+        """
+        return self.closing or (self.connection is not None and self.sent is False)
 
     def record(self, event: str, info: Mapping[str, Any]) -> None:
         """Take an event; the callback of a sync request."""
@@ -48,6 +58,8 @@ class ExchangeTrace:
             self.sent = True
         elif event in _CONNECTED:
             self.connection = info["return_value"]
+        elif "response_closed." in event:
+            self.closing = not event.endswith(".complete")
 
     async def arecord(self, event: str, info: Mapping[str, Any]) -> None:
         """Take an event; the callback of an async request."""

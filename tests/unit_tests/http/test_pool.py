@@ -22,6 +22,7 @@ from langchain_minitoolai._http import pool as pool_module
 from langchain_minitoolai._http.async_client import AsyncClient
 from langchain_minitoolai._http.pool import (
     CALLS_PER_CLIENT,
+    MAX_LOST,
     MAX_POOLS,
     ClientPool,
     TransportConfig,
@@ -326,6 +327,24 @@ async def test_calls_at_the_same_time_make_one_client() -> None:
         pool = ClientPool(CONFIG)
         found = [lent(pool, new_connection=new_connection) for _ in range(5)]
         assert len(set(map(id, await asyncio.gather(*found)))) == 1
+
+
+@pytest.mark.parametrize("new_connection", [False, True])
+async def test_a_client_that_lost_many_connections_is_replaced_and_closed_after_its_calls(
+    *, new_connection: bool
+) -> None:
+    pool = ClientPool(CONFIG)
+    worn = await pool.async_client(new_connection=new_connection)
+    worn.in_flight, worn.lost = 1, MAX_LOST - 1
+    assert await pool.async_client(new_connection=new_connection) is worn
+    worn.lost = MAX_LOST
+    fresh = await pool.async_client(new_connection=new_connection)
+    assert fresh is not worn
+    assert not worn.client.is_closed
+    worn.in_flight = 0
+    assert await pool.async_client(new_connection=new_connection) is fresh
+    assert worn.client.is_closed
+    assert not fresh.client.is_closed
 
 
 def test_a_loop_that_ends_closes_its_clients() -> None:

@@ -69,6 +69,27 @@ async def test_the_newest_stream_of_a_connection_is_kept() -> None:
     assert trace.connection == "encrypted"
 
 
+@pytest.mark.parametrize(
+    ("events", "lost"),
+    [
+        ([], False),
+        ([CONNECTING.name], False),
+        ([CONNECTING.name, "connection.connect_tcp.complete"], True),
+        ([CONNECTING.name, "connection.connect_tcp.complete", SENDING.name], False),
+        (["http11.response_closed.started"], True),
+        (["http11.response_closed.started", "http11.response_closed.failed"], True),
+        (["http11.response_closed.started", "http11.response_closed.complete"], False),
+    ],
+)
+def test_a_connection_is_lost_between_connecting_and_sending_and_while_it_closes(
+    events: list[str], *, lost: bool
+) -> None:
+    trace = ExchangeTrace()
+    for event in events:
+        trace.record(event, {"return_value": "a connection"})
+    assert trace.lost is lost
+
+
 # --- Over a fake network ----------------------------------------------------------------
 
 
