@@ -83,6 +83,9 @@ _BEYOND_THE_END = {"bytes beyond the end": _BEYOND, "bytes beyond a document": _
 _BEYOND_AIOHTTP = dict.fromkeys(
     _BEYOND_THE_END, "aiohttp drops such a connection only if it has seen the bytes by then"
 )
+_MALFORMED = {
+    "malformed chunk": "aiohttp may wait for more after a malformed chunk, until the time is up"
+}
 _ASYNC = ("ainvoke", "astream")
 _COOKIES = {"cookies of an earlier answer": "the user's client keeps cookies as it is made to"}
 _VERIFY = {"self-signed TLS": "verify is the user's client's own, and refused beside it"}
@@ -116,7 +119,7 @@ TARGETS: dict[str, Target] = {
             ours=True,
             swallows=True,
             more={"async_transport": "aiohttp"},
-            known={**_BEYOND_AIOHTTP, "racing keep-alive": _STALE},
+            known={**_BEYOND_AIOHTTP, **_MALFORMED, "racing keep-alive": _STALE},
             modes=_ASYNC,
         ),
         Target(
@@ -127,7 +130,13 @@ TARGETS: dict[str, Target] = {
             ours=True,
             swallows=True,
             clients={"http_async_client": "httpx_aiohttp:HttpxAiohttpClient"},
-            known={**_BEYOND_AIOHTTP, **_COOKIES, **_VERIFY, "racing keep-alive": _STALE},
+            known={
+                **_BEYOND_AIOHTTP,
+                **_MALFORMED,
+                **_COOKIES,
+                **_VERIFY,
+                "racing keep-alive": _STALE,
+            },
             modes=_ASYNC,
         ),
         Target(

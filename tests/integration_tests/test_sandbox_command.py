@@ -16,7 +16,7 @@ from langchain_minitoolai.sandbox import __main__ as command
 
 pytest_plugins = ["pytester"]
 
-RUN = [sys.executable, "-X", "dev", "-W", "error", "-m", "langchain_minitoolai.sandbox"]
+RUN = [sys.executable, "-W", "error", "-m", "langchain_minitoolai.sandbox"]
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
