@@ -137,4 +137,4 @@ IMAGE_SIZE: Final = Range(256, 1344, 1024)
 """Width and height, each, in pixels."""
 
 IMAGE_PRICE: Final = 0.0015
-"""What one picture costs, in USD, whatever the model."""
+"""What one image costs, in USD, whatever the model."""

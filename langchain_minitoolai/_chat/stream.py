@@ -14,7 +14,7 @@ from langchain_minitoolai._http.error_mapping import (
     parse_json_object,
     summarize_body,
 )
-from langchain_minitoolai._http.sse import DONE, Event, EventDecoder, EventTooLargeError
+from langchain_minitoolai._http.sse import DONE, Event, EventTooLargeError, SSEDecoder
 
 Delta: TypeAlias = str | list[dict[str, Any]]
 """A part of the response: text, or OpenAI's `tool_calls` deltas."""
@@ -50,7 +50,7 @@ class ChatStreamParser:
         self.events = 0
         self._api_key = api_key
         self._has_choice = False
-        self._decoder = EventDecoder()
+        self._decoder = SSEDecoder()
         self._deferred: Exception | None = None
         self._head = b""
         self._json_body: JSONBody | None = None

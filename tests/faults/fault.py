@@ -215,7 +215,7 @@ def answers_or_raises(text: str = TEXT, kind: str = "ModelError") -> Expect:
 
 def released(seen: Seen) -> Verdict:
     """Expect that at most one connection, the pooled one, stays open."""
-    return "" if seen.record.settle(1) else f"{len(seen.record.open_connections())} stay open"
+    return "" if seen.record.wait_closed(1) else f"{len(seen.record.open_connections())} stay open"
 
 
 def connections(most: int) -> Expect:

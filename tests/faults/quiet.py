@@ -44,7 +44,7 @@ async def _async(url: str) -> None:
 
 
 def main() -> None:
-    """Run the careless code of one colour."""
+    """Run the careless code, sync or async."""
     _, _, url, mode = sys.argv
     if mode == "stream":
         _sync(url)
