@@ -1,4 +1,4 @@
-"""What the examples share: where to ask, and how a failure reads.
+"""Shared by the examples: the service to use, and the text of a failure.
 
 Without a key an example runs against the sandbox, which costs nothing. With
 `MINITOOLAI_API_KEY` set it runs against the service, after saying what that costs.
@@ -23,7 +23,7 @@ class Needs(NamedTuple):
 
     @property
     def usd(self) -> float:
-        """What that costs."""
+        """The cost, in USD."""
         price = contract.CHAT_PRICES[self.model]
         tokens = self.reads * price.input + self.writes * price.output
         return tokens / 1_000_000 + self.images * contract.IMAGE_PRICE

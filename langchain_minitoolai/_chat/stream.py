@@ -23,7 +23,7 @@ _METADATA: Final = ("id", "model", "system_fingerprint", "service_tier")
 _FIELDS: Final = (b":", b"data", b"event", b"id", b"retry")
 _UTF8_BOM: Final = b"\xef\xbb\xbf"
 _BLANK: Final = _UTF8_BOM + b" \t\r\n"
-"""What may precede a JSON body."""
+"""Bytes that may precede a JSON body: whitespace and a BOM."""
 
 
 class ChatStreamParser:

@@ -29,7 +29,7 @@ CallForm: TypeAlias = Literal[
     "bare",
     "quoted",
 ]
-"""How calls are written: as asked for (`keyed`, and `quoted`, where answers in words repeat their
+"""The form of calls: as asked for (`keyed`, and `quoted`, where answers in words repeat their
 input), or with a slip."""
 
 _TAG: Final = re.compile(r"<tool_call[^<>]*>")

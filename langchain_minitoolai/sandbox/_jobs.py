@@ -17,7 +17,7 @@ from langchain_minitoolai.contract import (
 from langchain_minitoolai.sandbox.faults import JobOutcome
 
 JobSeconds: TypeAlias = float | Callable[[Mapping[str, Any]], float] | None
-"""How long a job takes: a number, a function of its parameters, or drawn when `None`."""
+"""Seconds that a job takes: a number, a function of its parameters, or drawn when `None`."""
 
 _QUEUED: Final = 0.25
 """The share of a job's time that it waits in the queue."""

@@ -20,7 +20,7 @@ class Palette(NamedTuple):
 
     @property
     def is_dark(self) -> bool:
-        """Whether it is night."""
+        """Whether the sky is dark."""
         return sum(self.high) < _NIGHT
 
 

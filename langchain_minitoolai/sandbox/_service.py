@@ -1,4 +1,4 @@
-"""A running sandbox as its user sees it: the address, the books, the scripts, what it received."""
+"""Sandbox service: the running sandbox's address, charges, scripts and recorded requests."""
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ Script: TypeAlias = Callable[[Mapping[str, Any]], Part | Sequence[Part]]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a sandbox behaves; see `running`."""
+    """The options of a sandbox; see `running`."""
 
     balance: float = 10.0
     seed: int = 0
@@ -32,7 +32,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:
-    """A request as it came in.
+    """A request that the sandbox received.
 
     Attributes:
         method: The HTTP method.
@@ -185,12 +185,12 @@ class Service:
 
     @property
     def settings(self) -> Settings:
-        """How it was started."""
+        """The options it was started with."""
         return self._settings
 
     @property
     def ledger(self) -> Ledger:
-        """The books."""
+        """The charges and the balance."""
         return self._ledger
 
     @property

@@ -13,11 +13,11 @@ MAX_MESSAGE = 300
 """The most characters an error shows."""
 
 MEMORY_MIB = 48
-"""How much a call may grow a process by, whatever the server sends."""
+"""MiB by which a call may grow a process, whatever the server sends."""
 
 
 LATE = ("took ", "waited ", "still running after ")
-"""How a verdict begins that is about time alone."""
+"""Prefix of a verdict that is about time alone."""
 
 
 @dataclass(frozen=True)

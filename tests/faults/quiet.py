@@ -1,4 +1,4 @@
-"""Use a model in every careless way and let go of it; run under `-X dev -W error`."""
+"""Careless use of a model, then garbage collection; run under `-X dev -W error`."""
 
 import asyncio
 import gc

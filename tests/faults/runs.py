@@ -47,7 +47,7 @@ class Caught:
 
 @dataclass
 class Outcome:
-    """What one call came to.
+    """Outcome of one call.
 
     Attributes:
         text: The answer's text, or what was shown of it before the error.

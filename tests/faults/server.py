@@ -60,7 +60,7 @@ class Request:
 
 @dataclass
 class Record:
-    """What a server saw."""
+    """Connections and requests that a server saw."""
 
     connections: list[Connection] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)

@@ -24,7 +24,7 @@ FACT = "This is the sandbox, which gives the same answer every time."
 
 
 class Step(NamedTuple):
-    """What came of one run of the graph."""
+    """Outcome of one run of the graph."""
 
     streamed: list[Any]
     messages: list[BaseMessage]

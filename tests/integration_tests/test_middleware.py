@@ -1,4 +1,4 @@
-"""What LangChain's retries, fallbacks and middleware do with each of our errors."""
+"""LangChain's retries, fallbacks and middleware over each of this package's errors."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager

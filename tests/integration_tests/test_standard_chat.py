@@ -51,7 +51,7 @@ def local_images(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("endpoint", "local_images")
 class Suite(ChatModelIntegrationTests):
-    """What the service's contract allows; audio, PDF and video it does not."""
+    """Capabilities that the contract documents: no audio, PDF or video."""
 
     @property
     def chat_model_class(self) -> type[ChatMiniToolAI]:

@@ -1,4 +1,4 @@
-"""What the service may say: refusals to retry or not, errors in the stream, 200s that are none."""
+"""Responses: statuses that are retried or not, errors in the stream, 200s that are none."""
 
 import time
 from email.utils import formatdate
