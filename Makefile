@@ -16,7 +16,7 @@ help: ## Show this list
 	@sed -n 's/^\([a-z-]*\): .*## /\1	/p' Makefile | while IFS='	' read -r name text; do \
 		printf '  make %-11s %s\n' "$$name" "$$text"; done
 
-demo: $(VENV)/.demo ## Stream an answer, look at a picture, draw one (no key needed)
+demo: $(VENV)/.demo ## Stream an answer, look at an image, draw one (no key needed)
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test ## Run all tests with branch coverage, or without it: make test TEST_FILE=tests/…

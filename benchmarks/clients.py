@@ -38,7 +38,7 @@ class _ChatClient:
 
 
 class _HttpxClient:
-    """What one would write by hand: `client.stream`, `iter_lines` and `json.loads`."""
+    """Client written by hand: `client.stream`, `iter_lines` and `json.loads`."""
 
     def __init__(self, base_url: str) -> None:
         import httpx
@@ -123,4 +123,4 @@ CLIENTS: dict[str, Callable[[str], Client]] = {
     "httpx": _HttpxClient,
     "core": _core,
 }
-"""What makes a client of a base address, by name."""
+"""Factories of the clients, from a base URL, by name."""

@@ -18,7 +18,7 @@ from benchmarks.rounds import Session
 
 STORED = Path(__file__).with_name("guard.json")
 TOLERANCE = 1.5
-"""How many times its stored value a ratio may be."""
+"""The most that a ratio may be, as a multiple of its stored value."""
 
 SIZES = {
     "stream": 1500, "astream": 1500, "invoke": 40, "ainvoke": 40,

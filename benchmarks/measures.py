@@ -225,7 +225,7 @@ class Measure:
 
     @property
     def floor(self) -> tuple[str, ...]:
-        """What `floor` is: httpx, and langchain-core where there is such a client."""
+        """The clients of `floor`: httpx, and langchain-core where there is such a client."""
         return tuple(name for name in ("httpx", "core") if name in self.against)
 
 

@@ -75,7 +75,7 @@ def chat_models() -> str:
 
 
 def chat_parameters() -> str:
-    """What a chat request may say, and what the service takes when it does not."""
+    """The fields of a chat request, with their ranges and defaults."""
     rows = [
         ("`model`", ", ".join(map(code, contract.CHAT_MODELS)), code(contract.DEFAULT_CHAT_MODEL)),
         (
@@ -149,7 +149,7 @@ def faults() -> str:
 
 
 def tool_tokens() -> str:
-    """What bound tools add to every request, by the model's own estimate."""
+    """Tokens that bound tools add to every request, by the model's own estimate."""
     from langchain_minitoolai import ChatMiniToolAI  # noqa: PLC0415 - only this table needs it
 
     model = ChatMiniToolAI(minitoolai_api_key=SecretStr("none"))

@@ -1,4 +1,4 @@
-"""The main job in one go: a streamed chat, an agent that draws, and a look at the picture.
+"""The main job in one go: a streamed chat, an agent that draws, and a look at the image.
 
 Without a key it runs against the sandbox, which costs nothing. With `MINITOOLAI_API_KEY` set
 it runs against the service, after saying what that costs.
@@ -18,8 +18,8 @@ from langchain_minitoolai import ChatMiniToolAI, MiniToolAIImageTool
 
 OUTPUT = Path("demo-output")
 QUESTION = "Why is the sky blue? Answer in two sentences."
-REQUEST = "Please draw a picture of a red lighthouse on a cliff in a storm, with one lit window."
-LOOK = "What does this picture show? Answer in one sentence."
+REQUEST = "Please draw an image of a red lighthouse on a cliff in a storm, with one lit window."
+LOOK = "What does this image show? Answer in one sentence."
 
 
 def chat(model: ChatMiniToolAI) -> None:
@@ -38,7 +38,7 @@ def chat(model: ChatMiniToolAI) -> None:
 
 
 def draw(model: ChatMiniToolAI, tool: MiniToolAIImageTool) -> dict[str, Any]:
-    """Let an agent draw a picture; show its words, its call and the job's progress."""
+    """Let an agent draw an image; show its words, its call and the job's progress."""
     print(f"\n2. An agent with a tool that draws\n   you:   {REQUEST}\n   agent: ", end="")
     agent = create_agent(model, tools=[tool])
     artifact: dict[str, Any] = {}
@@ -63,7 +63,7 @@ def draw(model: ChatMiniToolAI, tool: MiniToolAIImageTool) -> dict[str, Any]:
 
 
 def report(artifact: dict[str, Any]) -> None:
-    """Say where the picture is, and what it took."""
+    """Say where the image is, and what it took."""
     print(
         f"   saved: {artifact['path']}\n"
         f"   size:  {artifact['width']} x {artifact['height']} pixels, "
@@ -74,27 +74,27 @@ def report(artifact: dict[str, Any]) -> None:
 
 
 def look(model: ChatMiniToolAI, artifact: dict[str, Any]) -> None:
-    """Show the picture to the model."""
+    """Show the image to the model."""
     data = b64encode(Path(artifact["path"]).read_bytes()).decode()
-    picture = {"type": "image", "base64": data, "mime_type": artifact["mime_type"]}
-    question = HumanMessage([{"type": "text", "text": LOOK}, picture])
-    print(f"\n3. An answer about that picture\n   you:   {LOOK}\n   model: ", end="")
+    image = {"type": "image", "base64": data, "mime_type": artifact["mime_type"]}
+    question = HumanMessage([{"type": "text", "text": LOOK}, image])
+    print(f"\n3. An answer about that image\n   you:   {LOOK}\n   model: ", end="")
     for chunk in model.stream([question]):
         print(chunk.text, end="", flush=True)
     print()
 
 
 def show(access: dict[str, Any]) -> None:
-    """Chat, draw, and look at the picture."""
+    """Chat, draw, and look at the image."""
     model = ChatMiniToolAI(**access)
     tool = MiniToolAIImageTool(save_to=OUTPUT, **access)
     chat(model)
     artifact = draw(model, tool)
     if not artifact:
-        raise ExampleError("the agent drew no picture; its words above say why")
+        raise ExampleError("the agent drew no image; its words above say why")
     report(artifact)
     look(model, artifact)
 
 
 if __name__ == "__main__":
-    sys.exit(run("demo", show, Needs(reads=9_000, writes=900, pictures=1)))
+    sys.exit(run("demo", show, Needs(reads=9_000, writes=900, images=1)))

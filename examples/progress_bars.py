@@ -1,4 +1,4 @@
-"""Progress bars for pictures: one with tqdm, one with rich, whichever is installed."""
+"""Progress bars for images: one with tqdm, one with rich, whichever is installed."""
 
 import sys
 import threading
@@ -13,7 +13,7 @@ from langchain_minitoolai import MiniToolAIImageTool
 from langchain_minitoolai.types import ImageProgress
 
 GUESS = 6.0
-"""Seconds a picture is thought to take while nothing has been learnt."""
+"""Seconds an image is thought to take while nothing has been learnt."""
 
 Bar = Callable[[float, str], None]
 """Shows a share from 0 to 1, and a word."""
@@ -37,18 +37,18 @@ class Ticker:
             self.stop()
 
     def stop(self) -> None:
-        """Move no more: the picture is there, or will not come."""
+        """Move no more: the image is there, or will not come."""
         self._done.set()
 
     def run(self) -> None:
-        """Move until the picture is there; never quite to the end before that."""
+        """Move until the image is there; never quite to the end before that."""
         while not self._done.wait(0.1):
             gone = time.monotonic() - self._began
             self._bar(min(gone / self._expected, 0.95), "drawing")
 
 
 def draw(prompt: str, bar: Bar, access: dict[str, Any]) -> str:
-    """Draw one picture under a bar; an error is raised, not returned as text."""
+    """Draw one image under a bar; an error is raised, not returned as text."""
     ticker = Ticker(bar)
     tool = MiniToolAIImageTool(on_progress=ticker.update, handle_tool_error=False, **access)
     thread = threading.Thread(target=ticker.run, daemon=True)
@@ -90,7 +90,7 @@ def with_rich(prompt: str, access: dict[str, Any]) -> str:
 
 
 def show(access: dict[str, Any]) -> None:
-    """Draw one picture under each bar that is installed."""
+    """Draw one image under each bar that is installed."""
     bars = {"tqdm": with_tqdm, "rich": with_rich}
     installed = [name for name in bars if find_spec(name)]
     for name in installed:
@@ -100,4 +100,4 @@ def show(access: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run("progress_bars", show, Needs(reads=0, writes=0, pictures=2)))
+    sys.exit(run("progress_bars", show, Needs(reads=0, writes=0, images=2)))

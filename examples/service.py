@@ -1,4 +1,4 @@
-"""What the examples share: where to ask, and how a failure reads.
+"""Shared by the examples: the service to use, and the text of a failure.
 
 Without a key an example runs against the sandbox, which costs nothing. With
 `MINITOOLAI_API_KEY` set it runs against the service, after saying what that costs.
@@ -18,15 +18,15 @@ class Needs(NamedTuple):
 
     reads: int
     writes: int
-    pictures: int = 0
+    images: int = 0
     model: str = contract.DEFAULT_CHAT_MODEL
 
     @property
     def usd(self) -> float:
-        """What that costs."""
+        """The cost, in USD."""
         price = contract.CHAT_PRICES[self.model]
         tokens = self.reads * price.input + self.writes * price.output
-        return tokens / 1_000_000 + self.pictures * contract.IMAGE_PRICE
+        return tokens / 1_000_000 + self.images * contract.IMAGE_PRICE
 
 
 class ExampleError(Exception):
@@ -44,8 +44,8 @@ def chosen_service(needs: Needs) -> Iterator[dict[str, Any]]:
     from langchain_minitoolai import sandbox  # noqa: PLC0415 - only needed without a key
 
     print("No MINITOOLAI_API_KEY is set: talking to the sandbox on this machine, at no cost.")
-    if needs.pictures:
-        print("It draws a landscape in the prompt's colours, whatever the prompt asks for.")
+    if needs.images:
+        print("It draws a landscape in the prompt's colors, whatever the prompt asks for.")
     with sandbox.running(token_seconds=0.02) as service:
         yield {"api_key": service.api_key, "base_url": service.base_url}
 

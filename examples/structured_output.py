@@ -10,7 +10,7 @@ from service import ExampleError, Needs, run
 
 from langchain_minitoolai import ChatMiniToolAI
 
-REVIEW = "The room was cold and breakfast was late, but the view of the fjord was worth 4 stars."
+REVIEW = "The bath was cold and breakfast was late, but the view of the fjord was worth 4 stars."
 
 
 class Opinion(BaseModel):

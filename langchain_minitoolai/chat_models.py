@@ -112,19 +112,19 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
     stop: list[str] | str | None = Field(
         default=None, validation_alias=AliasChoices("stop", "stop_sequences")
     )
-    """Where an answer is cut, on this side."""
+    """Texts that end an answer, cut on this side."""
 
     total_timeout: float | None = Field(default=600.0, gt=0, allow_inf_nan=False)
     """Seconds for a whole call, retries and waits included; `None` for no limit."""
 
     async_transport: Literal["httpx", "aiohttp"] = "httpx"
-    """What carries async calls; `"aiohttp"` (an extra) is made for hundreds at once."""
+    """The transport of async calls; `"aiohttp"` (an extra) is made for hundreds at once."""
 
     streaming: bool = False
     """Whether `invoke` also goes through the streaming path, so that callbacks see tokens."""
 
     tool_calling: ToolCalling = "prompted"
-    """How tools reach the model: in the prompt, or in OpenAI's fields (`"native"`)."""
+    """The form in which tools are sent: `"prompted"`, or OpenAI's fields (`"native"`)."""
 
     strict_tool_calls: bool = False
     """Whether calls without the conversation's key, which forgetful models write, are text."""

@@ -25,14 +25,14 @@ class Range(NamedTuple):
 
 
 class TokenPrice(NamedTuple):
-    """What a chat model costs, in USD per million tokens."""
+    """Price of a chat model, in USD per million tokens."""
 
     input: float
     output: float
 
 
 class TokenLimits(NamedTuple):
-    """The most tokens a chat model reads and writes."""
+    """Limits of the tokens that a chat model reads and writes."""
 
     input: int
     output: int
@@ -137,4 +137,4 @@ IMAGE_SIZE: Final = Range(256, 1344, 1024)
 """Width and height, each, in pixels."""
 
 IMAGE_PRICE: Final = 0.0015
-"""What one picture costs, in USD, whatever the model."""
+"""Price of one image in USD, whatever the model."""

@@ -18,11 +18,11 @@
     │   └── StreamInterruptedError  the response ended before it was complete
     ├── APITimeoutError             connected, but no progress
     └── ImageError                  an image could not be had; nothing paid for is lost
-        ├── ImageRequestError       refused: the arguments, or the service said no
+        ├── ImageRequestError       the arguments, or the service, refuse the request
         ├── ImageBudgetError        the tool's own budget is spent
         ├── SubmissionUnknownError  the job may have been taken, and charged
         ├── ImageJobFailedError     the service says that the job failed
-        ├── ImageJobTimeoutError    not ready by the deadline; the job can be resumed
+        ├── ImageJobTimeoutError    not ready in time; the job can be resumed
         ├── ServiceUnavailableError the job can't be asked for; it can be resumed
         └── ImageDownloadError      the bytes are no image, or could not be downloaded
 
@@ -57,7 +57,7 @@ def tidy(text: str, secret: str = "") -> str:
     """Sanitize foreign text for display: no secrets, printable, at most 300 characters.
 
     Args:
-        text: What the service sent.
+        text: Text of the service.
         secret: An API key to remove.
     """
     if secret:
@@ -257,11 +257,11 @@ class ImageError(MiniToolAIError, kind="image"):
         maybe_charged: bool = False,
         job_id: str | None = None,
         hint: str = "",
-        **facts: Any,
+        **attributes: Any,
     ) -> None:
-        """Keep the facts; `facts` are those of `MiniToolAIError`."""
-        facts.setdefault("is_retryable", retry_safe)
-        super().__init__(message, **facts)
+        """Store the attributes; `attributes` are those of `MiniToolAIError`."""
+        attributes.setdefault("is_retryable", retry_safe)
+        super().__init__(message, **attributes)
         self._retry_safe = retry_safe
         self.maybe_charged = maybe_charged
         self.job_id = job_id
@@ -285,7 +285,7 @@ class ImageJobFailedError(ImageError, ModelAPIError, kind="failed"):
 
 
 class ImageJobTimeoutError(ImageError, ModelTimeoutError, kind="timeout"):
-    """The image was not ready by the deadline; the job can be resumed."""
+    """The image was not ready in time; the job can be resumed."""
 
 
 class ServiceUnavailableError(ImageError, ModelAPIError, kind="unavailable"):

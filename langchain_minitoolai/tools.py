@@ -117,11 +117,11 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
     total_timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """Seconds for ordering, waiting and downloading together; also taken as `deadline`."""
     job_store: ByteStore = Field(default_factory=InMemoryByteStore, exclude=True, repr=False)
-    """Where paid jobs are kept; it holds their signatures, so keep it as a secret."""
+    """The store of paid jobs; it holds their signatures, so keep it as a secret."""
     max_images: int | None = Field(default=None, ge=0)
-    """How many images this tool may order."""
+    """The most images this tool may order."""
     max_cost_usd: float | None = Field(default=None, ge=0)
-    """For how much this tool may order images."""
+    """The most that this tool may spend, in USD."""
     rate_limiter: BaseRateLimiter | None = Field(default=None, exclude=True)
     """Waited for before each order."""
     on_progress: OnProgress | None = Field(default=None, exclude=True)
@@ -261,7 +261,7 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
 
     @property
     def images_ordered(self) -> int:
-        """How many images this tool has ordered, or may have."""
+        """The number of images this tool has ordered, or may have ordered."""
         return self._quota.images
 
     def submit(

@@ -17,7 +17,7 @@ Stage: TypeAlias = Literal["submitted", "waiting", "ready", "saved"]
 
 
 class ImageProgress(TypedDict):
-    """How far an image is, as `on_progress` and the streams report it."""
+    """Progress of an image, as `on_progress` and the streams report it."""
 
     stage: Stage
     job_id: str
@@ -31,7 +31,7 @@ class ImageProgress(TypedDict):
 
 
 class ImageJob(BaseModel):
-    """An image that was ordered, and paid for.
+    """A job that was submitted, and paid for.
 
     As JSON it holds the signature with which any process can fetch the image: keep it as you
     keep a secret. The signature is in no repr.
@@ -42,14 +42,14 @@ class ImageJob(BaseModel):
     id: str
     signature: str = Field(repr=False)
     arguments: dict[str, Any]
-    """What was asked for, by the tool's own names."""
+    """The arguments, by the tool's own names."""
     submitted_at: float
-    """When, in seconds since 1970."""
+    """Time of the submission, in seconds since 1970."""
     call_key: str | None = None
     """The job store's key of the call that ordered it."""
     url: str | None = None
     seconds: float | None = None
-    """How long the image took, as far as could be seen."""
+    """Seconds that the image took, as far as could be seen."""
     polls: int = 0
 
 
@@ -76,7 +76,7 @@ class GeneratedImage(BaseModel):
     polls: int = 0
     cost_usd: float = contract.IMAGE_PRICE
     warning: str | None = None
-    """Why the image could not be downloaded or saved, if so; its address stands."""
+    """The reason why the image could not be downloaded or saved, if so; its URL stands."""
 
     _data: bytes | None = PrivateAttr(default=None)
 

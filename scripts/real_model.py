@@ -83,7 +83,7 @@ def llama_server(model: Path) -> Iterator[str]:
 
 
 def answers(url: str) -> bool:
-    """Tell whether a server answers."""
+    """Return whether a server answers."""
     try:
         with urlopen(url, timeout=5):  # noqa: S310 - an address on loopback, made above
             return True

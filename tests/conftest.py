@@ -1,4 +1,4 @@
-"""What all tests share: `--live`, and an environment without keys, proxies and tracing.
+"""Shared by all tests: `--live`, and an environment without keys, proxies and tracing.
 
 Tests run against the sandbox. The real service, which costs money, is asked only by tests
 that take `endpoint`, and only with `--live` *and* a key in the environment.

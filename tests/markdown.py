@@ -10,7 +10,7 @@ FENCE = re.compile(
     r"^[ ]*(?P=fence)[ ]*$",
     re.MULTILINE | re.DOTALL,
 )
-SHELLS = ("bash", "console", "sh", "shell")
+COMMAND_LANGUAGES = ("bash", "console", "sh")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ IGNORED_KWARGS: Final = ("stream", "stream_usage")
 """Core's own: every response streams, with its usage."""
 
 SCHEMA_ERRORS: Final = (ValueError, TypeError, NameError, PydanticUserError)
-"""What core and pydantic raise where they derive no schema."""
+"""Exceptions of core and pydantic for what they derive no schema from."""
 CONSTRUCTOR_ONLY: Final = ("timeout", "total_timeout", "max_retries")
 
 _SECRET_STARTS: Final = ("sk-", "Bearer ")

@@ -14,7 +14,7 @@ from langchain_minitoolai._http.error_mapping import (
     parse_json_object,
     summarize_body,
 )
-from langchain_minitoolai._http.sse import DONE, Event, EventDecoder, EventTooLargeError
+from langchain_minitoolai._http.sse import DONE, Event, EventTooLargeError, SSEDecoder
 
 Delta: TypeAlias = str | list[dict[str, Any]]
 """A part of the response: text, or OpenAI's `tool_calls` deltas."""
@@ -23,7 +23,7 @@ _METADATA: Final = ("id", "model", "system_fingerprint", "service_tier")
 _FIELDS: Final = (b":", b"data", b"event", b"id", b"retry")
 _UTF8_BOM: Final = b"\xef\xbb\xbf"
 _BLANK: Final = _UTF8_BOM + b" \t\r\n"
-"""What may precede a JSON body."""
+"""Bytes that may precede a JSON body: whitespace and a BOM."""
 
 
 class ChatStreamParser:
@@ -50,7 +50,7 @@ class ChatStreamParser:
         self.events = 0
         self._api_key = api_key
         self._has_choice = False
-        self._decoder = EventDecoder()
+        self._decoder = SSEDecoder()
         self._deferred: Exception | None = None
         self._head = b""
         self._json_body: JSONBody | None = None

@@ -1,4 +1,4 @@
-"""Bytes of a server-sent event stream to events, as the WHATWG defines it.
+"""Server-sent events decoder: bytes to events, as the WHATWG defines it.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 """
@@ -28,13 +28,13 @@ class Event(NamedTuple):
 _new_event: Final = tuple.__new__  # a third of the time of calling the class
 
 
-class EventDecoder:
-    """A state machine that is fed bytes, cut anywhere, and gives the events they complete.
+class SSEDecoder:
+    """State machine from bytes, cut anywhere, to the events they complete.
 
     `id` and `retry` matter to a client that reconnects; this one never does.
 
     Attributes:
-        between: Nothing of the next event was seen: it is most often whole.
+        at_boundary: Whether nothing of the next event was fed yet.
     """
 
     def __init__(self, limit: int = MAX_EVENT) -> None:
@@ -50,7 +50,7 @@ class EventDecoder:
         self._data: list[bytes] = []
         self._size = 0
         self._name = b""
-        self.between = False
+        self.at_boundary = False
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Take the next bytes.
@@ -65,12 +65,12 @@ class EventDecoder:
             EventTooLargeError: If an event outgrows the limit.
         """
         if self._head == b"" and chunk[:1] == b"d":
-            self._head, self.between = None, True  # no BOM
-        if self.between and (events := _whole_events(chunk, self._limit)):
+            self._head, self.at_boundary = None, True  # no BOM
+        if self.at_boundary and (events := _whole_events(chunk, self._limit)):
             return events
         events = self._feed(chunk)
-        self.between = not (self._tail or self._data or self._name or self._after_cr)
-        self.between = self.between and self._head is None
+        self.at_boundary = not (self._tail or self._data or self._name or self._after_cr)
+        self.at_boundary = self.at_boundary and self._head is None
         return events
 
     def _feed(self, chunk: bytes) -> list[Event]:

@@ -20,7 +20,7 @@ ATTEMPTS: Final = 3
 
 _OK: Final = 200
 _NOT_YET: Final = 404
-"""What a delivery network may answer for an image that has only just been made."""
+"""Statuses that a delivery network may give for an image that has only just been made."""
 
 
 def fetch_image(url: str, *, loopback: bool, clock: Clock, deadline: float) -> Workflow[bytes]:

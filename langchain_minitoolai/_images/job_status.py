@@ -55,7 +55,7 @@ Verdict: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class PollHistory:
-    """What earlier polls of a job leave for the reading of the next response.
+    """History of a job's polls, which decides how the next response is read.
 
     Attributes:
         errors: Bare errors in a row, since `error_since`.

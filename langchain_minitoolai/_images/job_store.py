@@ -49,7 +49,7 @@ class JobStore:
         self._store = store
 
     def load(self, key: str) -> Invoke:
-        """Look a key up; the outcome is a `StoredCall`."""
+        """Build the effect that loads a key; its outcome is a `StoredCall`."""
 
         async def arun() -> StoredCall:
             return _parse((await self._store.amget([key]))[0])
@@ -121,7 +121,7 @@ class Quota:
 
     @property
     def images(self) -> int:
-        """How many images were ordered, or may have been."""
+        """The number of images ordered, or perhaps ordered."""
         return self._images
 
     def reserve(self, max_images: int | None, max_cost_usd: float | None) -> None:

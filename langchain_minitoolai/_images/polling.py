@@ -28,7 +28,7 @@ _RESUMABLE: Final = "It is paid for and kept; resume it, and do not draw it agai
 
 
 class Schedule:
-    """When to poll next: jobs of one kind take about as long as each other; thread-safe.
+    """Polling schedule, learnt from earlier jobs of the same kind; thread-safe.
 
     The first poll comes when the quickest of the last jobs would be ready, or after 2 s while
     fewer than 4 are known. The next ones come when the next eighth of those still possible would
@@ -78,7 +78,7 @@ class Schedule:
 
 
 SCHEDULE: Final = Schedule()
-"""What this process knows of how long jobs take."""
+"""The schedule that this process shares."""
 
 
 def job_kind(arguments: Mapping[str, Any]) -> Hashable:

@@ -34,7 +34,7 @@ _TYPED_STATUS: Final = (401, 402, 403, 404)
 
 @dataclass(slots=True, kw_only=True)
 class JobContext:
-    """What the workflows of one job need of the tool, and of the client that runs them.
+    """Parameters of one job's workflows: the tool's options, the clocks and the store.
 
     Attributes:
         clock: Seconds on the client's monotonic scale.
@@ -156,7 +156,7 @@ def _claim(key: str, context: JobContext) -> Workflow[None]:
 
 
 def load_stored(key: str, store: JobStore) -> Workflow[StoredCall]:
-    """Look a key up in the job store.
+    """Load a key from the job store.
 
     Raises:
         ImageRequestError: If the store fails.

@@ -17,7 +17,7 @@ OpenAITool: TypeAlias = Mapping[str, Any]
 """A function in OpenAI's form: `{"type": "function", "function": {"name", …}}`."""
 
 MODES: Final = ("auto", "required", "none")
-"""What a `tool_choice` may be, besides the name of a bound tool."""
+"""The values of `tool_choice`, besides the name of a bound tool."""
 
 _INSTRUCTIONS: Final = (
     "You can call the tools listed below, one a line.",
@@ -48,7 +48,7 @@ _FIRST_LETTERS: Final = "ghjkmpqsvwxyz"
 _LETTERS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _KEY_LENGTH: Final = 6
 _VOLATILE: Final = ("id", "index", "cache_control")
-"""What may change in a content block while the conversation grows."""
+"""Fields of a content block that may change while the conversation grows."""
 
 
 class ToolResult(NamedTuple):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 ARGUMENT_KEYS: Final = ("arguments", "parameters", "args", "input")
-"""What models call a call's arguments; the first is what the prompt asks for."""
+"""Names that models give a call's arguments; the first is the one the prompt asks for."""
 
 _WORD: Final = re.compile(r"[^\W_]+")
 _UNICODE_ESCAPE: Final = re.compile(r"(?<!\\)\\+u([0-9a-fA-F]{4})")

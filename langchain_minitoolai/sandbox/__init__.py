@@ -6,7 +6,7 @@
         service.base_url, service.api_key   # for the client
         service.reply("Hello!")             # script an answer
         service.fault(sandbox.faults.status(429, headers={"Retry-After": "1"}))
-        service.charges, service.requests   # look at the books
+        service.charges, service.requests   # what was charged and received
 
 It needs the extra `sandbox`; importing it loads nothing of that.
 """
@@ -20,14 +20,14 @@ from langchain_minitoolai.sandbox import faults
 from langchain_minitoolai.sandbox._chat import CallForm, ToolCall
 from langchain_minitoolai.sandbox._jobs import JobSeconds
 from langchain_minitoolai.sandbox._ledger import Charge
-from langchain_minitoolai.sandbox._service import Received, Script, Service, Settings
+from langchain_minitoolai.sandbox._service import RecordedRequest, Script, Service, Settings
 
 __all__ = [
     "LOOPBACK",
     "CallForm",
     "Charge",
     "JobSeconds",
-    "Received",
+    "RecordedRequest",
     "Script",
     "Service",
     "ToolCall",
@@ -63,7 +63,7 @@ def running(  # noqa: PLR0913 - each is a switch of its own
         api_key: The only key to accept; made up by default.
         balance: The prepaid credit, in USD.
         seed: What jobs' numbers, durations and the answers' ids are drawn from.
-        job_seconds: How long a picture takes: a number, a function of the job's parameters,
+        job_seconds: How long an image takes: a number, a function of the job's parameters,
             or by default 1 to 4 seconds, drawn by model, steps and size.
         token_seconds: The pause before each event of an answer.
         native_tools: Whether OpenAI's fields for tools are accepted, and calls come so.
@@ -72,7 +72,7 @@ def running(  # noqa: PLR0913 - each is a switch of its own
             `"single_line"`, `"unclosed"`, `"string_arguments"`, `"fenced"` and `"bare"` JSON.
             `"quoted"` calls as asked, and repeats results and questions word for word.
         upstream: The address of an OpenAI-compatible server that answers in place of the
-            built-in brain.
+            built-in responder.
         upstream_model: That server's name of the model to use; by default the one asked for
             if the server has it, else its first.
 

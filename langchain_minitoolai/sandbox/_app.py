@@ -1,4 +1,4 @@
-"""The service's addresses: what comes in, who may, what it costs, and what goes out."""
+"""ASGI application of the sandbox: routes, authorization, faults, charges."""
 
 import asyncio
 import json
@@ -17,16 +17,21 @@ from langchain_minitoolai.contract import (
     IMAGE_PATH,
     IMAGE_PRICE,
 )
+from langchain_minitoolai.sandbox._chat_handler import ChatHandler, Drop
 from langchain_minitoolai.sandbox._ledger import image_charge
-from langchain_minitoolai.sandbox._service import Received, Service
-from langchain_minitoolai.sandbox._strict import Refusal, broke, check_image, check_job
-from langchain_minitoolai.sandbox._talk import Drop, Talk
+from langchain_minitoolai.sandbox._service import RecordedRequest, Service
+from langchain_minitoolai.sandbox._validation import (
+    APIError,
+    check_image,
+    check_job,
+    insufficient_balance,
+)
 from langchain_minitoolai.sandbox._waiting import LONG, until_gone
 from langchain_minitoolai.sandbox.faults import (
     Break,
     Fault,
-    Instead,
-    JobFate,
+    JobOutcome,
+    ReplaceResponse,
     Route,
     Stall,
     is_early,
@@ -37,13 +42,13 @@ Handler: TypeAlias = Callable[[Request, Any, Fault | None], Awaitable[Response]]
 
 def build(service: Service, drop: Drop) -> Starlette:
     """Make the ASGI application of one service."""
-    rooms = _Rooms(service, drop)
+    handlers = _Handlers(service, drop)
     app = Starlette(
         routes=[
-            Address(f"/api{CHAT_PATH}", rooms.chat, methods=["POST"]),
-            Address(f"/api{IMAGE_PATH}", rooms.image, methods=["POST"]),
-            Address(f"/api{IMAGE_JOB_PATH}", rooms.job, methods=["POST"]),
-            Address("/files/{name}", rooms.file, methods=["GET"]),
+            Address(f"/api{CHAT_PATH}", handlers.chat, methods=["POST"]),
+            Address(f"/api{IMAGE_PATH}", handlers.image, methods=["POST"]),
+            Address(f"/api{IMAGE_JOB_PATH}", handlers.job, methods=["POST"]),
+            Address("/files/{name}", handlers.file, methods=["GET"]),
         ],
         exception_handlers={HTTPException: _unknown},
     )
@@ -51,25 +56,25 @@ def build(service: Service, drop: Drop) -> Starlette:
     return app
 
 
-class _Rooms:
-    """One method an address; they share who is let in and how faults strike."""
+class _Handlers:
+    """The handlers of the routes, which share authorization and faults."""
 
     def __init__(self, service: Service, drop: Drop) -> None:
         self._service = service
         self._drop = drop
-        self._talk = Talk(service, drop)
+        self._chat_handler = ChatHandler(service, drop)
 
     async def chat(self, request: Request) -> Response:
-        return await self._served(request, "chat", self._talk.answer)
+        return await self._served(request, "chat", self._chat_handler.answer)
 
     async def image(self, request: Request) -> Response:
         return await self._served(request, "image", self._submit)
 
     async def job(self, request: Request) -> Response:
-        return await self._served(request, "job", self._look)
+        return await self._served(request, "job", self._job_status)
 
     async def file(self, request: Request) -> Response:
-        return await self._served(request, "file", self._picture)
+        return await self._served(request, "file", self._image)
 
     async def _served(self, request: Request, route: Route, handle: Handler) -> Response:
         try:
@@ -78,12 +83,14 @@ class _Rooms:
             return Response()
         headers = {name: val for name, val in request.headers.items() if name != "authorization"}
         place = self._service.receive(
-            Received(request.method, request.url.path, body, headers, self._authorized(request))
+            RecordedRequest(
+                request.method, request.url.path, body, headers, self._authorized(request)
+            )
         )
         fault = self._service.next_fault(route)
         try:
             response = await self._handled(request, route, handle, body, fault)
-        except Refusal as refusal:
+        except APIError as refusal:
             response = JSONResponse({"error": refusal.error}, refusal.status)
         response.headers.setdefault("x-request-id", f"req_{place:08d}")
         return response
@@ -96,7 +103,7 @@ class _Rooms:
         if early and not early.charged and (instead := await self._struck(request, early)):
             return instead
         if route in ("chat", "image") and not self._authorized(request):
-            raise Refusal(
+            raise APIError(
                 "Incorrect or missing API key; send 'Authorization: Bearer <API key>'.",
                 status=401,
                 code="invalid_api_key",
@@ -108,9 +115,11 @@ class _Rooms:
             return instead
         return response
 
-    async def _struck(self, request: Request, fault: Instead | Break | Stall) -> Response | None:
+    async def _struck(
+        self, request: Request, fault: ReplaceResponse | Break | Stall
+    ) -> Response | None:
         """Let a fault strike before the answer; what it gives stands in the answer's place."""
-        if isinstance(fault, Instead):
+        if isinstance(fault, ReplaceResponse):
             return Response(fault.body, fault.status, dict(fault.headers))
         if isinstance(fault, Break):
             self._drop(request.client, fault.ending)
@@ -124,14 +133,14 @@ class _Rooms:
     async def _submit(self, _request: Request, body: Any, fault: Fault | None) -> Response:
         check_image(body)
         if self._service.balance < IMAGE_PRICE:
-            raise broke()
-        job = self._service.jobs.submit(body, fault if isinstance(fault, JobFate) else None)
+            raise insufficient_balance()
+        job = self._service.jobs.submit(body, fault if isinstance(fault, JobOutcome) else None)
         self._service.ledger.book(image_charge(job.number, body))
         return JSONResponse({"status": "success", "jobid": job.number, "signature": job.signature})
 
-    async def _look(self, request: Request, body: Any, _fault: Fault | None) -> Response:
+    async def _job_status(self, request: Request, body: Any, _fault: Fault | None) -> Response:
         check_job(body)
-        status, answer = self._service.jobs.look(
+        status, answer = self._service.jobs.status(
             # Other containers reach this one by a name that only they know.
             body["jobid"],
             body["signature"],
@@ -139,17 +148,17 @@ class _Rooms:
         )
         return JSONResponse(answer, status)
 
-    async def _picture(self, request: Request, _body: Any, _fault: Fault | None) -> Response:
+    async def _image(self, request: Request, _body: Any, _fault: Fault | None) -> Response:
         job = self._service.jobs.finished(request.path_params["name"])
         if job is None:
-            raise Refusal("There is no such picture.", status=404, code="not_found")
-        from langchain_minitoolai.sandbox._picture import draw  # noqa: PLC0415 - Pillow is heavy
+            raise APIError("There is no such image.", status=404, code="not_found")
+        from langchain_minitoolai.sandbox._image import draw  # noqa: PLC0415 - Pillow is heavy
 
         return Response(await asyncio.to_thread(draw, job.parameters), media_type="image/png")
 
 
 def _json(raw: bytes) -> Any:
-    """Read a body; what is no JSON is nothing."""
+    """Parse a body; `None` if it is no JSON."""
     try:
         return json.loads(raw)
     except ValueError:
@@ -159,14 +168,14 @@ def _json(raw: bytes) -> Any:
 def _check_type(request: Request) -> None:
     kind = request.headers.get("content-type", "")
     if kind.split(";")[0].strip().lower() != "application/json":
-        raise Refusal(
+        raise APIError(
             f"Invalid value for 'Content-Type': {kind!r}; allowed: 'application/json'.",
             param="Content-Type",
         )
 
 
 async def _unknown(request: Request, error: Exception) -> Response:
-    """Answer what no address or method is meant for."""
+    """Answer a request that no route handles."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     message = f"Unknown request: {request.method} {request.url.path}"
     kind = "invalid_request_error"

@@ -1,4 +1,4 @@
-"""An answer as the events of the documented stream."""
+"""Chat events: an answer in the documented stream's shape."""
 
 import json
 import re
@@ -29,7 +29,7 @@ CallForm: TypeAlias = Literal[
     "bare",
     "quoted",
 ]
-"""How calls are written: as asked for (`keyed`, and `quoted`, where answers in words repeat their
+"""The form of calls: as asked for (`keyed`, and `quoted`, where answers in words repeat their
 input), or with a slip."""
 
 _TAG: Final = re.compile(r"<tool_call[^<>]*>")
@@ -60,7 +60,7 @@ Part: TypeAlias = str | ToolCall
 
 
 class Answer(NamedTuple):
-    """What the model says, as tokens: the `delta` of each, and why it ended."""
+    """An answer as tokens: the `delta` of each, and why it ended."""
 
     deltas: list[dict[str, Any]]
     finish_reason: str
@@ -85,13 +85,13 @@ def compose(
     """Turn the parts of an answer into its tokens.
 
     Args:
-        parts: Texts and calls, in the order they are said.
+        parts: Texts and calls, in their order.
         native: Whether calls go into `delta.tool_calls` instead of the text.
         limit: The most tokens.
         stop: Texts before which the answer ends.
         finish_reason: In place of the one that follows from the parts.
-        stamp: What makes the ids of native calls unique.
-        tag: What opens a prompted call.
+        stamp: A text that makes the ids of native calls unique.
+        tag: The tag that opens a prompted call.
         form: How prompted calls are written.
     """
     calls = [part for part in parts if isinstance(part, ToolCall)]
@@ -157,7 +157,7 @@ def _call_deltas(index: int, call: ToolCall, stamp: str) -> Iterator[dict[str, A
 
 
 class Frame(NamedTuple):
-    """What every chunk of one answer repeats."""
+    """The fields that every chunk of one answer repeats."""
 
     id: str
     created: int
@@ -217,7 +217,7 @@ def usage_of(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
 
 
 def prompt_tokens(body: Mapping[str, Any]) -> int:
-    """Count a request's tokens about as a tokenizer would, pictures by their detail."""
+    """Count a request's tokens about as a tokenizer would, images by their detail."""
     total = len(pieces(json.dumps(body["tools"]))) if body.get("tools") else 0
     for message in body["messages"]:
         total += MESSAGE_TOKENS + sum(_part_tokens(part) for part in content_parts(message))

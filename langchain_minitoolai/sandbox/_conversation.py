@@ -1,4 +1,4 @@
-"""What the default brain knows of a request: the question, the tools, the results, the rules."""
+"""Parser of chat requests for the responder: question, tools, results, rules."""
 
 import json
 import re
@@ -49,7 +49,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a call gave."""
+    """The result of a tool call."""
 
     name: str
     content: str
@@ -58,21 +58,21 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What matters of a request.
+    """The parts of a request that the responder reads.
 
     Attributes:
-        question: The last thing the user said.
-        pictures: How many pictures the request shows.
-        tools: What may be called.
+        question: The user's last question.
+        images: How many images the request shows.
+        tools: The tools that may be called.
         demanded: Whether a call is demanded.
         single: Whether at most one call is allowed.
         called: The tools called since the question.
-        results: What came of them.
-        schema: What the answer must fit, where that is asked for.
+        results: Their results.
+        schema: The schema of the answer, where one is asked for.
     """
 
     question: str = ""
-    pictures: int = 0
+    images: int = 0
     tools: Sequence[Tool] = ()
     demanded: bool = False
     single: bool = False
@@ -120,7 +120,7 @@ def read(body: Mapping[str, Any]) -> Conversation:
     choice = body.get("tool_choice")
     return Conversation(
         question=turn.question.strip(),
-        pictures=sum(
+        images=sum(
             part["type"] == "image_url" for m in body["messages"] for part in content_parts(m)
         ),
         tools=_tools(body, developer, choice),
@@ -138,7 +138,7 @@ def text_of(message: Mapping[str, Any]) -> str:
 
 
 def _demands(rules: str) -> bool:
-    """Tell whether a sentence of the rules demands a call, without conditions."""
+    """Return whether a sentence of the rules demands a call, without conditions."""
     sentences = re.split(r"(?<=[.;!])\s+|\n", rules)
     return any(_DEMAND.search(one) and not _CONDITION.search(one) for one in sentences)
 

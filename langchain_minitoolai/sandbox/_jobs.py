@@ -1,4 +1,4 @@
-"""Pictures in the making: queued, processing, done, each after its own while."""
+"""Image jobs: queued, processing, done, each after its own time."""
 
 import hashlib
 import random
@@ -14,10 +14,10 @@ from langchain_minitoolai.contract import (
     IMAGE_SIZE,
     STEPS,
 )
-from langchain_minitoolai.sandbox.faults import JobFate
+from langchain_minitoolai.sandbox.faults import JobOutcome
 
 JobSeconds: TypeAlias = float | Callable[[Mapping[str, Any]], float] | None
-"""How long a job takes: a number, a function of its parameters, or drawn when `None`."""
+"""Seconds that a job takes: a number, a function of its parameters, or drawn when `None`."""
 
 _QUEUED: Final = 0.25
 """The share of a job's time that it waits in the queue."""
@@ -37,15 +37,15 @@ _DEFAULTS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One submitted picture.
+    """One submitted image.
 
     Attributes:
         number: The `jobid`.
-        signature: What the service asks for besides.
-        parameters: Everything that the picture depends on, defaults filled in.
+        signature: The secret that a poll has to give besides.
+        parameters: Everything that the image depends on, defaults filled in.
         submitted: When, on the table's clock.
         seconds: How long it takes.
-        fate: What becomes of it instead of a picture.
+        outcome: Its end, where it is to give no image.
     """
 
     number: int
@@ -53,11 +53,11 @@ class Job:
     parameters: Mapping[str, Any]
     submitted: float
     seconds: float
-    fate: JobFate | None = None
+    outcome: JobOutcome | None = None
 
     @property
     def file(self) -> str:
-        """The name under which the picture is served."""
+        """The name under which the image is served."""
         return hashlib.sha256(f"{self.signature}/file".encode()).hexdigest()[:20] + ".png"
 
 
@@ -93,7 +93,7 @@ class JobTable:
         self._lock = Lock()
         self._jobs: dict[str, Job] = {}
 
-    def submit(self, body: Mapping[str, Any], fate: JobFate | None = None) -> Job:
+    def submit(self, body: Mapping[str, Any], outcome: JobOutcome | None = None) -> Job:
         """Take a job; its number and signature follow from the seed and its place in line."""
         parameters = full(body)
         with self._lock:
@@ -101,17 +101,17 @@ class JobTable:
             number = _FIRST + count
             token = hashlib.sha256(f"{self._seed}/{number}".encode()).hexdigest()[:12]
             seconds = self._takes(parameters, count)
-            job = Job(number, token, parameters, self._clock(), seconds, fate)
+            job = Job(number, token, parameters, self._clock(), seconds, outcome)
             self._jobs[str(number)] = job
         return job
 
-    def look(self, jobid: str, signature: str, files: str) -> tuple[int, dict[str, Any]]:
-        """Tell how a job stands.
+    def status(self, jobid: str, signature: str, files: str) -> tuple[int, dict[str, Any]]:
+        """Return a job's status, as a poll gives it.
 
         Args:
             jobid: As the client sent it.
             signature: As the client sent it.
-            files: The address below which pictures are served.
+            files: The address below which images are served.
 
         Returns:
             The HTTP status and the answer.
@@ -122,19 +122,19 @@ class JobTable:
         age = self._clock() - job.submitted
         if age < job.seconds * _QUEUED:
             return 200, _state("queued", "in queue")
-        if age < job.seconds or (job.fate and job.fate.outcome == "never"):
+        if age < job.seconds or (job.outcome and job.outcome.kind == "never"):
             return 200, _state("processing", "in progress")
-        if job.fate is None:
+        if job.outcome is None:
             return 200, _state("success", "success", f"{files}/{job.file}")
-        if job.fate.outcome == "vanishes":
-            return job.fate.status, _state("error", "job not found")
-        return job.fate.status, dict(job.fate.answer)
+        if job.outcome.kind == "vanishes":
+            return job.outcome.status, _state("error", "job not found")
+        return job.outcome.status, dict(job.outcome.answer)
 
     def finished(self, file: str) -> Job | None:
-        """Find the finished job whose picture has this name."""
+        """Find the finished job whose image has this name."""
         with self._lock:
             jobs = list(self._jobs.values())
-        found = next((job for job in jobs if job.file == file and job.fate is None), None)
+        found = next((job for job in jobs if job.file == file and job.outcome is None), None)
         late = found and self._clock() - found.submitted >= found.seconds
         return found if late else None
 

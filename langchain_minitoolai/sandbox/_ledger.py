@@ -1,4 +1,4 @@
-"""What was charged, and what is left of the prepaid balance."""
+"""Ledger: the charges, and the rest of the prepaid balance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ class Charge:
     """One charge, as booked.
 
     Attributes:
-        kind: What was paid for.
+        kind: Chat or image.
         model: The model that was asked for.
         usd: The price, in USD.
-        facts: The usage of an answer, or the job and the parameters of a picture.
+        facts: The usage of an answer, or the job and the parameters of an image.
     """
 
     kind: ChargeKind
@@ -37,7 +37,7 @@ def chat_charge(model: str, usage: Mapping[str, Any]) -> Charge:
 
 
 def image_charge(jobid: int, body: Mapping[str, Any]) -> Charge:
-    """Price a picture, which costs the same whatever its parameters."""
+    """Price an image, which costs the same whatever its parameters."""
     return Charge("image", body["model"], IMAGE_PRICE, {"jobid": jobid, **body})
 
 
@@ -63,7 +63,7 @@ class Ledger:
 
     @property
     def balance(self) -> float:
-        """What is left, in USD."""
+        """The rest, in USD."""
         with self._lock:
             return self._opening - sum(charge.usd for charge in self._charges)
 

@@ -1,26 +1,26 @@
-"""The colours that a prompt asks for."""
+"""Color palettes, chosen by the words of a prompt."""
 
 import random
 from typing import Final, NamedTuple, TypeAlias
 
-from langchain_minitoolai.sandbox._words import words
+from langchain_minitoolai.sandbox._text import words
 
-Colour: TypeAlias = tuple[int, int, int]
+Color: TypeAlias = tuple[int, int, int]
 
 
 class Palette(NamedTuple):
-    """The colours of a scene, the sky's from the top down."""
+    """The colors of a scene, the sky's from the top down."""
 
-    high: Colour
-    sky: Colour
-    low: Colour
-    light: Colour
-    land: Colour
-    near: Colour
+    high: Color
+    sky: Color
+    low: Color
+    light: Color
+    land: Color
+    near: Color
 
     @property
     def is_dark(self) -> bool:
-        """Whether it is night."""
+        """Whether the sky is dark."""
         return sum(self.high) < _NIGHT
 
 
@@ -52,23 +52,23 @@ _PALETTES: Final = {
 
 
 def palette_of(prompt: str, dice: random.Random) -> Palette:
-    """Choose the colours that most of a prompt's words ask for, else any."""
-    said = words(prompt)
+    """Choose the colors that most of a prompt's words ask for, else any."""
+    found = words(prompt)
     votes = {
-        codes: sum(said.count(word) for word in asking.split())
+        codes: sum(found.count(word) for word in asking.split())
         for codes, asking in _PALETTES.items()
     }
     most = max(votes.values())
     codes = dice.choice([codes for codes, count in votes.items() if count == most])
-    return Palette(*map(_colour, codes.split()))
+    return Palette(*map(_color, codes.split()))
 
 
-def mixed(one: Colour, other: Colour, share: float) -> Colour:
-    """Mix two colours; `share` is that of the other, from 0 to 1."""
+def mixed(one: Color, other: Color, share: float) -> Color:
+    """Mix two colors; `share` is that of the other, from 0 to 1."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
     return red, green, blue
 
 
-def _colour(code: str) -> Colour:
+def _color(code: str) -> Color:
     red, green, blue = bytes.fromhex(code)
     return red, green, blue

@@ -1,4 +1,4 @@
-"""A sandbox on a socket, in a thread of its own."""
+"""Sandbox server: a socket, in a thread of its own."""
 
 import asyncio
 import secrets

@@ -1,4 +1,4 @@
-"""A running sandbox as its user sees it: the address, the books, the scripts, what it received."""
+"""Sandbox service: the running sandbox's address, charges, scripts and recorded requests."""
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ Script: TypeAlias = Callable[[Mapping[str, Any]], Part | Sequence[Part]]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a sandbox behaves; see `running`."""
+    """The options of a sandbox; see `running`."""
 
     balance: float = 10.0
     seed: int = 0
@@ -31,8 +31,8 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """A request as it came in.
+class RecordedRequest:
+    """A request that the sandbox received.
 
     Attributes:
         method: The HTTP method.
@@ -97,7 +97,7 @@ class Service:
 
     def _start(self) -> None:
         self.call_form = self._settings.call_form
-        self._requests: list[Received] = []
+        self._requests: list[RecordedRequest] = []
         self._replies = _Queue()
         self._faults = _Queue()
         self._jobs = JobTable(self._settings.seed, self._settings.job_seconds)
@@ -131,7 +131,7 @@ class Service:
         self._ledger.balance = usd
 
     @property
-    def requests(self) -> list[Received]:
+    def requests(self) -> list[RecordedRequest]:
         """Every request so far, in order."""
         with self._lock:
             return list(self._requests)
@@ -146,7 +146,7 @@ class Service:
 
         Args:
             *parts: Texts, calls (`sandbox.ToolCall`), or functions of the request's JSON that
-                give them; said in this order, in one answer.
+                give them; sent in this order, in one answer.
             finish_reason: In place of the one that follows from the parts.
             times: For how many requests; `None` for all that follow.
 
@@ -165,8 +165,8 @@ class Service:
         Args:
             fault: From `sandbox.faults`.
             on: The only requests it strikes; by default a fault inside a stream strikes chats,
-                a job's fate the next submission, and any other a chat, a submission or a look
-                at a job, whichever comes first.
+                a job's outcome the next submission, and any other a chat, a submission or a poll
+                of a job, whichever comes first.
             times: For how many requests; `None` for all that follow.
 
         Raises:
@@ -185,20 +185,20 @@ class Service:
 
     @property
     def settings(self) -> Settings:
-        """How it was started."""
+        """The options it was started with."""
         return self._settings
 
     @property
     def ledger(self) -> Ledger:
-        """The books."""
+        """The charges and the balance."""
         return self._ledger
 
     @property
     def jobs(self) -> JobTable:
-        """The pictures in the making."""
+        """The image jobs."""
         return self._jobs
 
-    def receive(self, request: Received) -> int:
+    def receive(self, request: RecordedRequest) -> int:
         """Keep a request, and give its place in line."""
         with self._lock:
             self._requests.append(request)
@@ -218,19 +218,19 @@ class Service:
         return reply
 
 
-def spoken(parts: Sequence[Part | Script], body: Mapping[str, Any]) -> list[Part]:
+def resolve(parts: Sequence[Part | Script], body: Mapping[str, Any]) -> list[Part]:
     """Work out a scripted answer for one request.
 
     Raises:
         TypeError: If a function gives what is no part.
     """
-    said: list[Part] = []
+    resolved: list[Part] = []
     for part in parts:
         given = part(body) if callable(part) else part
-        said += [given] if isinstance(given, str) or not isinstance(given, Sequence) else given
-    for part in said:
+        resolved += [given] if isinstance(given, str) or not isinstance(given, Sequence) else given
+    for part in resolved:
         _check_part(part)
-    return said
+    return resolved
 
 
 def _check_part(part: object) -> None:

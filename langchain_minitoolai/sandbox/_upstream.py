@@ -1,4 +1,4 @@
-"""Forwarding a chat to an OpenAI-compatible server, and its answer back in the documented shape."""
+"""Upstream client: forwards a chat to an OpenAI-compatible server, and its answer back."""
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -7,7 +7,7 @@ from typing import Any, Final
 import httpx
 
 from langchain_minitoolai.contract import DEFAULT_MAX_COMPLETION_TOKENS
-from langchain_minitoolai.sandbox._strict import NATIVE_FIELDS, Refusal
+from langchain_minitoolai.sandbox._validation import NATIVE_FIELDS, APIError
 
 _TIMEOUT: Final = httpx.Timeout(600.0, connect=5.0)
 
@@ -46,7 +46,7 @@ async def chunks(
         model: The server's name of a model; found out when `None`.
 
     Raises:
-        Refusal: A 502 when the server can't be reached or refuses.
+        APIError: A 502 when the server can't be reached or refuses.
     """
     try:
         async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client:
@@ -55,8 +55,8 @@ async def chunks(
             target = address(url, "chat/completions")
             async with client.stream("POST", target, json=request) as response:
                 if response.status_code != httpx.codes.OK:
-                    said = (await response.aread()).decode(errors="replace")[:300]
-                    raise _bad(f"the upstream server answers {response.status_code}: {said}")
+                    detail = (await response.aread()).decode(errors="replace")[:300]
+                    raise _bad(f"the upstream server answers {response.status_code}: {detail}")
                 async for chunk in _read(response):
                     yield chunk
     except (httpx.HTTPError, ValueError) as error:
@@ -85,5 +85,5 @@ async def _read(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
                 yield json.loads(text)
 
 
-def _bad(message: str) -> Refusal:
-    return Refusal(message, status=502, kind="upstream_error", code="bad_gateway")
+def _bad(message: str) -> APIError:
+    return APIError(message, status=502, kind="upstream_error", code="bad_gateway")

@@ -1,4 +1,4 @@
-"""Waiting no longer than the client does."""
+"""Waits that end when the client disconnects."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 from starlette.requests import Request
 
-from langchain_minitoolai.sandbox._strict import Refusal
+from langchain_minitoolai.sandbox._validation import APIError
 
 T = TypeVar("T")
 LONG: Final = 3600.0
@@ -14,7 +14,7 @@ LONG: Final = 3600.0
 
 
 async def until_gone(request: Request, seconds: float) -> bool:
-    """Wait until the client leaves, at most so many seconds; tell whether it left."""
+    """Wait until the client leaves, at most so many seconds; return whether it left."""
     try:
         async with asyncio.timeout(seconds):
             while (await request.receive())["type"] != "http.disconnect":
@@ -34,5 +34,5 @@ async def unless_gone(request: Request, work: Awaitable[T]) -> T:
     gone.cancel()
     await asyncio.gather(task, gone, return_exceptions=True)
     if task.cancelled():
-        raise Refusal("The client left.", status=499)
+        raise APIError("The client left.", status=499)
     return task.result()

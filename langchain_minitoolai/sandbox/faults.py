@@ -3,7 +3,7 @@
     answers in place of the service's own    status, html_page, submission_refused
     the connection                           cut, drop, stall
     inside a chat's stream                   garbled, error_event, and cut and stall after n events
-    what becomes of a submitted picture      job_fails, job_vanishes, job_never_ends
+    the outcome of a submitted image         job_fails, job_vanishes, job_never_ends
 
 A fault with `charged=True` strikes after the request was carried out and paid for: the
 answer is lost, the charge is not.
@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeGuard
 
 Route = Literal["chat", "image", "job", "file"]
-"""What is asked for: an answer, a new picture, a job's status, or a finished picture."""
+"""The kind of request: an answer, a new image, a job's status, or a finished image."""
 
 Ending = Literal["break", "clean", "reset"]
 
 
 @dataclass(frozen=True, slots=True)
-class Instead:
+class ReplaceResponse:
     """Another answer in place of the service's own."""
 
     status: int
@@ -62,15 +62,15 @@ class Insert:
 
 
 @dataclass(frozen=True, slots=True)
-class JobFate:
-    """What becomes of a submitted picture once its time is up."""
+class JobOutcome:
+    """The outcome of a submitted image once its time is up."""
 
-    outcome: Literal["fails", "vanishes", "never"]
+    kind: Literal["fails", "vanishes", "never"]
     answer: Mapping[str, Any] = field(default_factory=dict)
     status: int = 200
 
 
-Fault: TypeAlias = Instead | Break | Stall | Insert | JobFate
+Fault: TypeAlias = ReplaceResponse | Break | Stall | Insert | JobOutcome
 
 
 def status(
@@ -80,7 +80,7 @@ def status(
     message: str = "scripted fault",
     body: str | bytes | None = None,
     charged: bool = False,
-) -> Instead:
+) -> ReplaceResponse:
     """Answer with an HTTP status, such as 429 with `headers={"Retry-After": "1"}`.
 
     Args:
@@ -93,16 +93,18 @@ def status(
     if body is None:
         body = json.dumps({"error": {"message": message, "type": "scripted", "code": str(code)}})
     raw = body.encode() if isinstance(body, str) else body
-    return Instead(code, raw, {"Content-Type": "application/json", **(headers or {})}, charged)
+    return ReplaceResponse(
+        code, raw, {"Content-Type": "application/json", **(headers or {})}, charged
+    )
 
 
-def html_page(code: int = 520, *, title: str = "Web server is down") -> Instead:
+def html_page(code: int = 520, *, title: str = "Web server is down") -> ReplaceResponse:
     """Answer with a page, as a firewall or a content network before the service does."""
     page = f"<!DOCTYPE html><html><head><title>{title}</title></head><body>{title}</body></html>"
     return status(code, body=page, headers={"Content-Type": "text/html; charset=utf-8"})
 
 
-def submission_refused() -> Instead:
+def submission_refused() -> ReplaceResponse:
     """Answer a submission with the documented error, which has no job."""
     body = json.dumps({"status": "error", "jobid": None, "signature": None})
     return status(200, body=body)
@@ -153,38 +155,40 @@ def error_event(after: int = 0, *, message: str = "the model failed") -> Insert:
     return Insert(after, f"data: {json.dumps(error)}\n\n".encode(), last=True)
 
 
-def job_fails(message: str = "generation failed", *, status: str = "failed") -> JobFate:
-    """Let the next picture's job fail once its time is up."""
-    return JobFate("fails", {"status": status, "image_url": None, "message": message})
+def job_fails(message: str = "generation failed", *, status: str = "failed") -> JobOutcome:
+    """Let the next image's job fail once its time is up."""
+    return JobOutcome("fails", {"status": status, "image_url": None, "message": message})
 
 
-def job_vanishes(*, http_status: int = 404) -> JobFate:
-    """Let the next picture's job be unknown once its time is up."""
-    return JobFate("vanishes", status=http_status)
+def job_vanishes(*, http_status: int = 404) -> JobOutcome:
+    """Let the next image's job be unknown once its time is up."""
+    return JobOutcome("vanishes", status=http_status)
 
 
-def job_never_ends() -> JobFate:
-    """Let the next picture's job stay unfinished for ever."""
-    return JobFate("never")
+def job_never_ends() -> JobOutcome:
+    """Let the next image's job stay unfinished for ever."""
+    return JobOutcome("never")
 
 
-def is_early(fault: Fault | None) -> TypeGuard[Instead | Break | Stall]:
-    """Tell whether a fault strikes in place of the answer's first byte."""
-    return isinstance(fault, Instead) or (isinstance(fault, Break | Stall) and fault.after is None)
+def is_early(fault: Fault | None) -> TypeGuard[ReplaceResponse | Break | Stall]:
+    """Return whether a fault strikes in place of the answer's first byte."""
+    return isinstance(fault, ReplaceResponse) or (
+        isinstance(fault, Break | Stall) and fault.after is None
+    )
 
 
 def routes(fault: Fault) -> frozenset[Route]:
     """Name the requests that a fault strikes unless the script says otherwise."""
-    if isinstance(fault, JobFate):
+    if isinstance(fault, JobOutcome):
         return frozenset({"image"})
     return frozenset({"chat", "image", "job"}) if is_early(fault) else frozenset({"chat"})
 
 
 def place(fault: Fault | None) -> int | None:
     """Give the number of a stream's events before a fault, or `None` when it strikes elsewhere."""
-    return None if fault is None or isinstance(fault, Instead | JobFate) else fault.after
+    return None if fault is None or isinstance(fault, ReplaceResponse | JobOutcome) else fault.after
 
 
 def is_last(fault: Fault | None) -> bool:
-    """Tell whether a stream ends with the fault."""
+    """Return whether a stream ends with the fault."""
     return isinstance(fault, Break) or (isinstance(fault, Insert) and fault.last)

@@ -12,7 +12,7 @@ from langchain_minitoolai import sandbox
 
 @pytest.fixture
 def minitoolai_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[sandbox.Service]:
-    """Run a fresh sandbox with quick pictures, and point the two environment variables at it."""
+    """Run a fresh sandbox with quick images, and point the two environment variables at it."""
     with sandbox.running(job_seconds=0.02) as service:
         for name, value in service.environment.items():
             monkeypatch.setenv(name, value)

@@ -1,1 +1,1 @@
-"""What a wire can do to a chat model: a server of faults, and who holds them."""
+"""Fault injection: a raw-socket server of wire faults, and the chat models that face them."""

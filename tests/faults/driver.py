@@ -16,7 +16,7 @@ from tests.faults.runs import Mode, Outcome, run
 from tests.faults.server import FaultServer
 from tests.faults.targets import TARGETS, Target
 
-ROOM_MIB = 1024
+MEMORY_MIB = 1024
 """Address space that a process of its own may take beyond what it starts with."""
 
 SCENARIO_MIB = 8192
@@ -127,7 +127,7 @@ def aside(
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
     limit: float,
-    room: int = ROOM_MIB,
+    memory: int = MEMORY_MIB,
 ) -> Any:
     """Call `function` in a fresh process with bounds on time and address space.
 
@@ -137,7 +137,7 @@ def aside(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.faults.preload"])
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_confined, args=(theirs, room, function, arguments))
+    process = context.Process(target=_confined, args=(theirs, memory, function, arguments))
     process.start()
     theirs.close()
     try:
@@ -154,13 +154,13 @@ def aside(
 
 
 def _confined(
-    pipe: Connection, room: int, function: Callable[..., Any], arguments: tuple[Any, ...]
+    pipe: Connection, memory: int, function: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> None:
-    most = int((_memory("VmSize") + room) * (1 << 20))
+    most = int((_memory("VmSize") + memory) * (1 << 20))
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     try:
         pipe.send(function(*arguments))
     except MemoryError:
-        pipe.send(f"took more than {room} MiB")
-    except Exception as error:  # noqa: BLE001 - the parent must hear of it
+        pipe.send(f"took more than {memory} MiB")
+    except Exception as error:  # noqa: BLE001 - the parent must learn of it
         pipe.send(f"broke: {type(error).__name__}: {str(error)[:160]}")

@@ -13,11 +13,11 @@ MAX_MESSAGE = 300
 """The most characters an error shows."""
 
 MEMORY_MIB = 48
-"""How much a call may grow a process by, whatever the server sends."""
+"""MiB by which a call may grow a process, whatever the server sends."""
 
 
 LATE = ("took ", "waited ", "still running after ")
-"""How a verdict begins that is about time alone."""
+"""Prefix of a verdict that is about time alone."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def answers_or_raises(text: str = TEXT, kind: str = "ModelError") -> Expect:
 
 def released(seen: Seen) -> Verdict:
     """Expect that at most one connection, the pooled one, stays open."""
-    return "" if seen.record.settle(1) else f"{len(seen.record.open_connections())} stay open"
+    return "" if seen.record.wait_closed(1) else f"{len(seen.record.open_connections())} stay open"
 
 
 def connections(most: int) -> Expect:

@@ -1,4 +1,4 @@
-"""What every process of its own has imported before it is forked, so that each starts fast."""
+"""Preloaded imports of the forked processes, so that each starts fast."""
 
 import contextlib
 import importlib

@@ -1,4 +1,4 @@
-"""Use a model in every careless way and let go of it; run under `-X dev -W error`."""
+"""Careless use of a model, then garbage collection; run under `-X dev -W error`."""
 
 import asyncio
 import gc
@@ -44,7 +44,7 @@ async def _async(url: str) -> None:
 
 
 def main() -> None:
-    """Run the careless code of one colour."""
+    """Run the careless code, sync or async."""
     _, _, url, mode = sys.argv
     if mode == "stream":
         _sync(url)

@@ -41,13 +41,13 @@ class Caught:
         return self.kinds[0].rpartition(".")[2]
 
     def is_a(self, name: str) -> bool:
-        """Tell whether a class of this bare name is among its classes."""
+        """Return whether a class of this bare name is among its classes."""
         return any(kind.rpartition(".")[2] == name for kind in self.kinds)
 
 
 @dataclass
 class Outcome:
-    """What one call came to.
+    """Outcome of one call.
 
     Attributes:
         text: The answer's text, or what was shown of it before the error.

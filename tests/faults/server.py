@@ -60,7 +60,7 @@ class Request:
 
 @dataclass
 class Record:
-    """What a server saw."""
+    """Connections and requests that a server saw."""
 
     connections: list[Connection] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
@@ -70,8 +70,8 @@ class Record:
         """Return the connections that nobody has closed yet."""
         return [one for one in self.connections if one.closed is None]
 
-    def settle(self, most_open: int = 0, seconds: float = 1.5) -> bool:
-        """Wait until at most `most_open` connections are open; tell whether that came true."""
+    def wait_closed(self, most_open: int = 0, seconds: float = 1.5) -> bool:
+        """Wait until at most `most_open` connections are open; return whether that came true."""
         until = time.monotonic() + seconds
         while len(self.open_connections()) > most_open:
             if time.monotonic() > until:

@@ -11,7 +11,7 @@ from tests.integration_tests.sandbox_helpers import bodies, undocumented
 
 
 class Endpoint(NamedTuple):
-    """Where to ask, and with which key."""
+    """Base URL and API key of the service under test."""
 
     base_url: str
     api_key: str

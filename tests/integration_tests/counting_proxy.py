@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 @dataclass
 class Count:
-    """How many connections came, and where they are to be made."""
+    """Count of the connections, and the address to forward them to."""
 
     base_url: str
     connections: int = 0

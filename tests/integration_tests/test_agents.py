@@ -144,7 +144,7 @@ def check_v3(texts: list[str], pieces: list[Any], first: AIMessage) -> None:
 
 
 @sync_and_async
-def test_a_tool_that_fails_is_told_to_the_model_and_the_run_goes_on(
+def test_a_failing_tool_is_reported_to_the_model_and_the_run_goes_on(
     caller: Caller, strict: sandbox.Service
 ) -> None:
     asked = {"messages": [HumanMessage("What is the price of the share 'EQNR'?")]}
@@ -155,7 +155,7 @@ def test_a_tool_that_fails_is_told_to_the_model_and_the_run_goes_on(
 
 @sync_and_async
 @pytest.mark.parametrize("streamed", [False, True], ids=["invoked", "streamed"])
-def test_a_broken_call_is_told_and_the_agent_goes_on(
+def test_a_broken_call_is_reported_and_the_agent_goes_on(
     caller: Caller,
     streamed: bool,  # noqa: FBT001 - pytest's
     strict: sandbox.Service,

@@ -1,6 +1,6 @@
 """A long conversation with an agent, each turn of which a fresh process could have had.
 
-Ten turns, three tools, two pictures that the model is shown, one tool that fails; streamed,
+Ten turns, three tools, two images that the model is shown, one tool that fails; streamed,
 interrupted after a call and after a result, and resumed from the checkpoint on disk.
 """
 
@@ -24,7 +24,7 @@ FACT = "This is the sandbox, which gives the same answer every time."
 
 
 class Step(NamedTuple):
-    """What came of one run of the graph."""
+    """Outcome of one run of the graph."""
 
     streamed: list[Any]
     messages: list[BaseMessage]
@@ -86,7 +86,7 @@ def run_in_a_loop(service: sandbox.Service, folder: Path, given: Any, how: dict[
 
 @pytest.fixture
 def quick() -> Iterator[sandbox.Service]:
-    """A sandbox whose pictures take no time."""
+    """A sandbox whose images take no time."""
     with sandbox.running(job_seconds=0.02) as service:
         yield service
 
@@ -106,11 +106,11 @@ def test_a_long_conversation_that_is_interrupted_and_resumed_ends_right(
     say("Hello, I am Kari.")
     assert last(say("Please multiply 6 by 7.")) == "multiply: 42"
 
-    # The picture is drawn and paid for, and then the process ends.
+    # The image is drawn and paid for, and then the process ends.
     cut = say("Use generate_image to draw 'a red lighthouse'.", interrupt_after=["tools"])
     assert (cut.next, cut.messages[-1].type) == (("model",), "tool")
     assert last(resume()).startswith("generate_image: Image")
-    assert last(say("What does it show?")).endswith(f"I was shown 1 picture. {FACT}")
+    assert last(say("What does it show?")).endswith(f"I was shown 1 image. {FACT}")
 
     failed = say("What is the share_price of 'EQNR'?")
     assert last(failed) == "share_price failed: the exchange is closed, EQNR has no price"
@@ -119,13 +119,13 @@ def test_a_long_conversation_that_is_interrupted_and_resumed_ends_right(
     # The call is made but nothing has run when the process ends.
     cut = say("Use generate_image to draw 'a green boat'.", interrupt_before=["tools"])
     assert (cut.next, cut.messages[-1].type) == (("tools",), "ai")
-    assert len(pictures_paid(quick)) == 1
+    assert len(images_paid(quick)) == 1
     assert last(resume()).startswith("generate_image: Image")
-    assert last(say("How do the two differ?")).endswith(f"I was shown 2 pictures. {FACT}")
+    assert last(say("How do the two differ?")).endswith(f"I was shown 2 images. {FACT}")
 
     assert last(say("Please multiply 3 by 5.")) == "multiply: 15"
     end = say("What did we do today?")
-    assert last(end) == f"You said: “What did we do today?”. I was shown 2 pictures. {FACT}"
+    assert last(end) == f"You said: “What did we do today?”. I was shown 2 images. {FACT}"
     check_end(end.messages)
     check_books(quick, tmp_path)
 
@@ -150,9 +150,9 @@ def check_end(messages: list[BaseMessage]) -> None:
 
 
 def check_books(service: sandbox.Service, folder: Path) -> None:
-    """Nothing was paid for twice, nothing undocumented was sent, both pictures were shown."""
+    """Nothing was paid for twice, nothing undocumented was sent, both images were shown."""
     assert undocumented(service) == []
-    assert len(pictures_paid(service)) == 2
+    assert len(images_paid(service)) == 2
     assert len(list(folder.glob("*.png"))) == 2
     sent = bodies(service)
     assert len(sent) == 16
@@ -166,7 +166,7 @@ def check_books(service: sandbox.Service, folder: Path) -> None:
     assert shown == [("user", "data:image/png;base64,")] * 2
 
 
-def pictures_paid(service: sandbox.Service) -> list[sandbox.Charge]:
+def images_paid(service: sandbox.Service) -> list[sandbox.Charge]:
     return [charge for charge in service.charges if charge.usd == contract.IMAGE_PRICE]
 
 

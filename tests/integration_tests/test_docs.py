@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from langchain_minitoolai import sandbox
-from tests.markdown import SHELLS, Block, blocks
+from tests.markdown import COMMAND_LANGUAGES, Block, blocks
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -57,7 +57,9 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(
 
 def test_only_the_blocks_agreed_on_are_left_out() -> None:
     left_out = {
-        name(page): [b.not_run for b in of(page, "python", *SHELLS) if b.not_run is not None]
+        name(page): [
+            b.not_run for b in of(page, "python", *COMMAND_LANGUAGES) if b.not_run is not None
+        ]
         for page in PAGES
     }
     assert {page: reasons for page, reasons in left_out.items() if reasons} == NOT_RUN
@@ -73,7 +75,7 @@ def test_commands_name_targets_and_extras_that_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = set(project["optional-dependencies"])
     for page in PAGES:
-        for block in of(page, *SHELLS):
+        for block in of(page, *COMMAND_LANGUAGES):
             assert set(re.findall(r"\bmake +([a-z-]+)", block.code)) <= targets, name(page)
             for named in re.findall(r"langchain-minitoolai\[([\w,-]+)\]", block.code):
                 assert set(named.split(",")) <= extras, name(page)

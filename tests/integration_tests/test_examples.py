@@ -21,14 +21,14 @@ WORDS = {
         "multiply -> 42",
         "agent: weather: Bergen: 9 °C, rain",
     ),
-    "demo": ("[calls generate_image]", "tool:  success", "saved: ", "I was shown 1 picture."),
+    "demo": ("[calls generate_image]", "tool:  success", "saved: ", "I was shown 1 image."),
     "fallback": ("Name a fjord", "asked gpt-4.5-not-yet, answered by gpt-4.1-mini-2025-04-14"),
     "graph_with_checkpointer": (
         "stopped before book_table({'city': 'Oslo', 'guests': 4})",
         "graph: resumed\nmodel: book_table: A table for 4 in Oslo is booked.",
     ),
     "progress_bars": ("Image 10000000 is ready" if BARS else "Install tqdm or rich",),
-    "structured_output": ("mood:   good", "stars:  4", "reason: room was cold"),
+    "structured_output": ("mood:   good", "stars:  4", "reason: bath was cold"),
 }
 
 
@@ -73,7 +73,7 @@ def test_an_example_runs_against_the_sandbox_without_a_key(name: str, tmp_path: 
         assert words in done.stdout
 
 
-def test_with_a_key_the_demo_says_what_it_costs_and_saves_the_picture_that_it_names(
+def test_with_a_key_the_demo_says_what_it_costs_and_saves_the_image_that_it_names(
     service: sandbox.Service, tmp_path: Path
 ) -> None:
     done = example("demo", tmp_path, key=service.api_key, base=service.base_url)
@@ -81,9 +81,9 @@ def test_with_a_key_the_demo_says_what_it_costs_and_saves_the_picture_that_it_na
     assert done.stdout.startswith(f"Talking to {service.base_url}. This costs about $0.0034 ")
     assert sum(charge.usd for charge in service.charges) < 0.0034
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("   saved: ")]
-    picture = Path(line.removeprefix("   saved: "))
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert picture.is_relative_to(tmp_path / "demo-output")
+    image = Path(line.removeprefix("   saved: "))
+    assert image.read_bytes().startswith(b"\x89PNG")
+    assert image.is_relative_to(tmp_path / "demo-output")
 
 
 def test_a_refused_connection_is_one_clear_line(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ HISTORIES: dict[str, tuple[list[BaseMessage], list[str]]] = {
         ],
         ["I look it up.", '"arguments": {"word": "fjord"}', "a long inlet", "Thanks. And?"],
     ),
-    "anthropic_errors_and_pictures": (
+    "anthropic_errors_and_images": (
         [
             AIMessage("", tool_calls=[CALL]),
             HumanMessage(
@@ -54,7 +54,7 @@ HISTORIES: dict[str, tuple[list[BaseMessage], list[str]]] = {
                         "tool_use_id": "toolu_1",
                         "is_error": True,
                         "content": [
-                            {"type": "text", "text": "half a picture"},
+                            {"type": "text", "text": "half an image"},
                             {
                                 "type": "image",
                                 "source": {
@@ -68,7 +68,7 @@ HISTORIES: dict[str, tuple[list[BaseMessage], list[str]]] = {
                 ]
             ),
         ],
-        ["half a picture", "[image 1]", '"status": "error"'],
+        ["half an image", "[image 1]", '"status": "error"'],
     ),
     "openai_responses_blocks": (
         [
@@ -181,17 +181,15 @@ def test_a_history_reaches_the_service_in_its_documented_form(
 
 
 @pytest.mark.parametrize(
-    "history", ["anthropic_errors_and_pictures", "v1_blocks", "several_results_in_a_row"]
+    "history", ["anthropic_errors_and_images", "v1_blocks", "several_results_in_a_row"]
 )
-def test_pictures_in_results_reach_the_model_as_pictures(
-    history: str, strict: sandbox.Service
-) -> None:
+def test_images_in_results_reach_the_model_as_images(history: str, strict: sandbox.Service) -> None:
     strict.reply("Understood.")
     ChatMiniToolAI().invoke([HumanMessage("Look!"), *HISTORIES[history][0]])
     (message,) = [m for m in bodies(strict)[0]["messages"] if isinstance(m["content"], list)]
     assert message["role"] == "user"
-    (picture,) = [part for part in message["content"] if part["type"] == "image_url"]
-    assert picture["image_url"]["url"] == f"data:image/png;base64,{PIXEL}"
+    (image,) = [part for part in message["content"] if part["type"] == "image_url"]
+    assert image["image_url"]["url"] == f"data:image/png;base64,{PIXEL}"
 
 
 def test_results_in_a_row_share_one_message(strict: sandbox.Service) -> None:

@@ -567,7 +567,7 @@ def test_an_image_of_a_hundred_megabytes_is_refused_at_its_bound_and_its_address
         found = aside(_drawn_in_little_memory, (server.url, mode, str(tmp_path)), 30.0, 256)
         assert not isinstance(found, str), found
         content, artifact, grew = found
-        assert server.record.settle()
+        assert server.record.wait_closed()
         paid = [one.target for one in server.record.requests if one.target.endswith("toimage/")]
         fetched = [one for one in server.record.requests if one.target == "/image.png"]
     assert address in str(content)

@@ -1,4 +1,4 @@
-"""What LangChain's retries, fallbacks and middleware do with each of our errors."""
+"""LangChain's retries, fallbacks and middleware over each of this package's errors."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ def _stall(exchange: Exchange) -> None:
     exchange.pause(3.0)
 
 
-_TOLD = stream([event({"error": {"message": "fell over"}})])
+_REPORTED = stream([event({"error": {"message": "fell over"}})])
 
 # What the service does, what that is to us and to core, and whether it may be tried again.
 FAILURES: dict[str, tuple[Script, type[errors.MiniToolAIError], type[core.ModelError], bool]] = {
@@ -53,7 +53,7 @@ FAILURES: dict[str, tuple[Script, type[errors.MiniToolAIError], type[core.ModelE
     "404": (error("404 None"), errors.NotFoundError, core.ModelNotFoundError, False),
     "429": (error("429 Slow"), errors.RateLimitError, core.ModelRateLimitError, True),
     "503": (error("503 Busy"), errors.ServiceError, core.ModelAPIError, True),
-    "told in the stream": (_TOLD, errors.ServiceError, core.ModelAPIError, True),
+    "reported in the stream": (_REPORTED, errors.ServiceError, core.ModelAPIError, True),
     "junk": (stream([event("junk")]), errors.MalformedStreamError, core.ModelAPIError, True),
     "reset": (_reset, errors.APIConnectionError, core.ModelConnectionError, True),
     "cut": (stream([]), errors.StreamInterruptedError, core.ModelConnectionError, True),

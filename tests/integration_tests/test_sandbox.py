@@ -43,7 +43,7 @@ class Asker:
     def submit(self, **fields: Any) -> httpx.Response:
         return self.http.post("/texttoimage/", json={**IMAGE, **fields})
 
-    def look(self, job: Any) -> httpx.Response:
+    def poll(self, job: Any) -> httpx.Response:
         body = {"jobid": str(job["jobid"]), "signature": job["signature"]}
         return httpx.post(f"{self.http.base_url}texttoimage/jobs/", json=body, trust_env=False)
 
@@ -126,7 +126,7 @@ def test_scripted_answers_come_in_order_then_the_default_ones(
     assert "Hello" in text_of(ask.chat())
 
 
-def test_a_script_that_raises_is_told_in_one_line(ask: Asker, service: sandbox.Service) -> None:
+def test_a_script_that_raises_is_reported_in_one_line(ask: Asker, service: sandbox.Service) -> None:
     service.reply(lambda body: body["nothing"])
     response = ask.chat()
     assert response.status_code == 400
@@ -183,7 +183,7 @@ def test_a_wrong_key_is_a_401_and_costs_nothing(
 def test_what_is_not_documented_is_a_400_that_names_it(ask: Asker) -> None:
     assert error(ask.chat(stream=True), 400)["param"] == "stream"
     assert error(ask.submit(steps=9), 400)["param"] == "steps"
-    assert error(ask.look({"jobid": "", "signature": "x"}), 400)["param"] == "jobid"
+    assert error(ask.poll({"jobid": "", "signature": "x"}), 400)["param"] == "jobid"
     assert error(ask.http.post("/chat-completions/", content=b"{}"), 400)["param"] == "Content-Type"
     broken = ask.http.post(
         "/chat-completions/", content=b"{", headers={"Content-Type": "application/json"}
@@ -213,22 +213,20 @@ def test_more_than_the_model_reads_is_a_400(ask: Asker) -> None:
         ("POST", "/texttospeech/", 404),
     ],
 )
-def test_an_unknown_address_is_told_in_json(
+def test_an_unknown_address_is_answered_in_json(
     ask: Asker, method: str, path: str, status: int
 ) -> None:
     assert error(ask.http.request(method, path), status)["code"] == "unknown_url"
 
 
-# --- Pictures ---------------------------------------------------------------------
+# --- Images ---------------------------------------------------------------------
 
 
-def test_a_picture_is_submitted_looked_for_and_fetched(
-    ask: Asker, service: sandbox.Service
-) -> None:
+def test_an_image_is_submitted_polled_and_fetched(ask: Asker, service: sandbox.Service) -> None:
     job = ask.submit().json()
     assert set(job) == {"status", "jobid", "signature"}
     assert (job["status"], type(job["jobid"])) == ("success", int)
-    state = ask.look(job).json()
+    state = ask.poll(job).json()
     assert (state["status"], state["message"]) == ("success", "success")
     response = httpx.get(state["image_url"], trust_env=False)
     assert response.headers["content-type"] == "image/png"
@@ -237,26 +235,26 @@ def test_a_picture_is_submitted_looked_for_and_fetched(
     assert (charge.kind, charge.usd, charge.facts["jobid"]) == ("image", 0.0015, job["jobid"])
 
 
-def test_a_picture_that_is_not_there_is_a_404(ask: Asker, service: sandbox.Service) -> None:
+def test_an_image_that_is_not_there_is_a_404(ask: Asker, service: sandbox.Service) -> None:
     assert httpx.get(f"{service.origin}/files/x.png", trust_env=False).status_code == 404
-    assert ask.look({"jobid": 1, "signature": "x"}).status_code == 404
+    assert ask.poll({"jobid": 1, "signature": "x"}).status_code == 404
 
 
-def test_a_picture_takes_its_time() -> None:
+def test_an_image_takes_its_time() -> None:
     with sandbox.running(job_seconds=lambda body: body["steps"] * 100) as service:
         asker = Asker(service)
         with asker.http:
             job = asker.submit(steps=8).json()
-            assert asker.look(job).json()["image_url"] is None
+            assert asker.poll(job).json()["image_url"] is None
 
 
 def test_drawing_does_not_hold_up_others(ask: Asker) -> None:
     job = ask.submit(width=1344, height=1344).json()
-    url = ask.look(job).json()["image_url"]
+    url = ask.poll(job).json()["image_url"]
     with ThreadPoolExecutor() as pool:
-        picture = pool.submit(httpx.get, url, trust_env=False)
+        image = pool.submit(httpx.get, url, trust_env=False)
         assert ask.chat().status_code == 200
-        assert picture.result().status_code == 200
+        assert image.result().status_code == 200
 
 
 # --- Faults -----------------------------------------------------------------------
@@ -286,8 +284,8 @@ def test_a_fault_can_strike_after_the_charge(ask: Asker, service: sandbox.Servic
 def test_a_page_comes_in_place_of_a_job_s_status(ask: Asker, service: sandbox.Service) -> None:
     job = ask.submit().json()
     service.fault(faults.html_page(200), on="job")
-    assert ask.look(job).text.startswith("<!DOCTYPE html>")
-    assert ask.look(job).json()["status"] == "success"
+    assert ask.poll(job).text.startswith("<!DOCTYPE html>")
+    assert ask.poll(job).json()["status"] == "success"
 
 
 @pytest.mark.parametrize(
@@ -383,7 +381,7 @@ def test_jobs_fail_vanish_or_never_end(ask: Asker, service: sandbox.Service) -> 
     service.fault(faults.job_fails("nsfw"))
     service.fault(faults.job_vanishes())
     service.fault(faults.job_never_ends())
-    failed, gone, stuck = (ask.look(ask.submit().json()) for _ in range(3))
+    failed, gone, stuck = (ask.poll(ask.submit().json()) for _ in range(3))
     assert failed.json() == {"status": "failed", "image_url": None, "message": "nsfw"}
     assert gone.status_code == 404
     assert stuck.json()["status"] == "processing"

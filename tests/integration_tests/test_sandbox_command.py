@@ -156,7 +156,7 @@ def test_the_fixture_is_a_fresh_sandbox_that_the_environment_names(
     assert "MINITOOLAI_API_BASE" not in os.environ
 
 
-def test_no_file_of_the_sandbox_imports_other_rooms_than_the_contract() -> None:
+def test_no_file_of_the_sandbox_imports_other_modules_than_the_contract() -> None:
     folder = Path(sandbox.__file__).parent
     ours = re.compile(r"langchain_minitoolai(?:\.(?!sandbox|contract)| import (?!sandbox))\w*")
     assert [p.name for p in folder.glob("*.py") if ours.search(p.read_text("utf-8"))] == []

@@ -25,7 +25,7 @@ Detail: TypeAlias = Literal[
 
 
 def png(width: int = 64, height: int = 64) -> bytes:
-    """Make a picture: a red square."""
+    """Make an image: a red square."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         body = kind + data
@@ -39,8 +39,8 @@ def png(width: int = 64, height: int = 64) -> bytes:
 
 
 @pytest.fixture
-def local_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Serve the suite a picture of our own where it downloads one from the web."""
+def local_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Serve the suite an image of our own where it downloads one from the web."""
 
     def get(url: str, **kwargs: Any) -> httpx.Response:
         assert url.endswith(".png")
@@ -49,9 +49,9 @@ def local_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(httpx, "get", get)
 
 
-@pytest.mark.usefixtures("endpoint", "local_pictures")
+@pytest.mark.usefixtures("endpoint", "local_images")
 class Suite(ChatModelIntegrationTests):
-    """What the service's contract allows; audio, PDF and video it does not."""
+    """Capabilities that the contract documents: no audio, PDF or video."""
 
     @property
     def chat_model_class(self) -> type[ChatMiniToolAI]:

@@ -15,7 +15,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-DATA = base64.b64encode(b"picture").decode()
+DATA = base64.b64encode(b"image").decode()
 WEB = "https://example.com/a.png"
 
 TAGS = st.sampled_from(
@@ -35,7 +35,7 @@ ARGUMENTS = st.dictionaries(st.text(max_size=4), st.integers() | WORDS, max_size
 TEXTS: st.SearchStrategy[Any] = WORDS | st.builds(
     lambda kind, text: {"type": kind, "text": text}, st.sampled_from(["text", "input_text"]), WORDS
 )
-PICTURES: st.SearchStrategy[Any] = st.sampled_from(
+IMAGES: st.SearchStrategy[Any] = st.sampled_from(
     [
         {"type": "image_url", "image_url": WEB},
         {"type": "image_url", "image_url": {"url": WEB, "detail": "low"}},
@@ -52,7 +52,7 @@ RESULT_BLOCKS: st.SearchStrategy[Any] = st.builds(
         "is_error": failed,
     },
     IDS,
-    WORDS | st.none() | st.lists(TEXTS | PICTURES, max_size=2),
+    WORDS | st.none() | st.lists(TEXTS | IMAGES, max_size=2),
     st.booleans(),
 )
 FOREIGN: st.SearchStrategy[Any] = st.sampled_from(
@@ -102,7 +102,7 @@ MESSAGES: st.SearchStrategy[BaseMessage] = st.one_of(
     st.builds(SystemMessage, content=WORDS | st.lists(TEXTS, max_size=2)),
     st.builds(
         HumanMessage,
-        content=WORDS | st.lists(TEXTS | PICTURES | RESULT_BLOCKS, max_size=3),
+        content=WORDS | st.lists(TEXTS | IMAGES | RESULT_BLOCKS, max_size=3),
         name=st.none() | st.just("Ola"),
     ),
     st.builds(
@@ -114,7 +114,7 @@ MESSAGES: st.SearchStrategy[BaseMessage] = st.one_of(
     st.builds(AIMessageChunk, content=WORDS),
     st.builds(
         ToolMessage,
-        content=WORDS | st.lists(TEXTS | PICTURES | FOREIGN, max_size=3),
+        content=WORDS | st.lists(TEXTS | IMAGES | FOREIGN, max_size=3),
         tool_call_id=IDS,
         name=st.none() | NAMES,
         status=st.sampled_from(["success", "error"]),

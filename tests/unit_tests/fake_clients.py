@@ -34,7 +34,7 @@ from langchain_minitoolai._http.pool import ClientPool, PooledClient, TransportC
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 Mode: TypeAlias = Literal["bounded", "collected", "open"]
-"""How a body is wanted: in one piece, parsed to its end, or as an open stream."""
+"""Form of a body: in one piece, parsed to its end, or as an open stream."""
 
 BASE: Final = "https://service.test/api"
 KEY: Final = "sk-test-0123456789"
@@ -186,7 +186,7 @@ def connected(connection: FakeNetworkStream | None = None) -> list[Item]:
 
 @dataclass
 class Exchange:
-    """What the service does with one request.
+    """Behaviour of the service for one request.
 
     Attributes:
         body: What comes after the headers.
@@ -381,7 +381,7 @@ class FakeLoop(asyncio.SelectorEventLoop):
 
 
 class Driver(Protocol):
-    """What a test does with a client, sync or async."""
+    """Actions of a test on a client, sync or async."""
 
     clock: Clock
     service: ScriptedTransport

@@ -74,7 +74,7 @@ class FakeService:
 
     @property
     def body(self) -> dict[str, Any]:
-        """What was sent last."""
+        """The last request."""
         return dict(self.calls[-1].body)
 
     @staticmethod

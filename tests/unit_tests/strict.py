@@ -28,7 +28,7 @@ def check_messages(wire: Sequence[Mapping[str, Any]]) -> None:
         content = message["content"]
         if isinstance(content, str):
             continue
-        assert message["role"] == "user", "only a user shows pictures"
+        assert message["role"] == "user", "only a user shows images"
         assert isinstance(content, list)
         assert content
         for part in content:
@@ -36,7 +36,7 @@ def check_messages(wire: Sequence[Mapping[str, Any]]) -> None:
 
 
 def check_part(part: Mapping[str, Any]) -> None:
-    """Refuse a part that is neither text nor a picture."""
+    """Refuse a part that is neither text nor an image."""
     if part["type"] == "text":
         assert set(part) == {"type", "text"}
         assert isinstance(part["text"], str)

@@ -121,7 +121,7 @@ def test_every_chat_model_has_a_price_and_limits() -> None:
         assert contract.DEFAULT_MAX_COMPLETION_TOKENS < limits.output < limits.input
 
 
-def test_pictures_are_of_the_page_s_kinds() -> None:
+def test_images_are_of_the_page_s_kinds() -> None:
     kinds = {kind.removeprefix("image/") for kind in contract.INPUT_IMAGE_TYPES}
     assert kinds == {"jpeg", "png", "webp", "gif"}
     assert set(contract.IMAGE_DETAILS) == {"auto", "high", "low"}

@@ -165,7 +165,7 @@ def test_more_than_16_mib_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         b"{}",
     ],
 )
-def test_what_only_looks_like_a_image_is_refused(junk: bytes) -> None:
+def test_what_only_looks_like_an_image_is_refused(junk: bytes) -> None:
     with pytest.raises(ImageDownloadError):
         read_image_info(junk)
 
@@ -181,7 +181,7 @@ def test_boxes_with_long_or_open_lengths_are_read() -> None:
     st.sampled_from([b"", PNG, b"\xff\xd8\xff", b"RIFF\x10\0\0\0WEBPVP8 ", b"GIF89a", FTYP]),
     st.binary(max_size=200),
 )
-def test_no_bytes_do_anything_but_be_a_image_or_be_refused(start: bytes, rest: bytes) -> None:
+def test_no_bytes_do_anything_but_be_an_image_or_be_refused(start: bytes, rest: bytes) -> None:
     with suppress(ImageDownloadError):
         assert read_image_info(start + rest).width > 0
 

@@ -14,7 +14,7 @@ from langchain_minitoolai import ChatMiniToolAI, contract
 # The suite overrides the model with a name of its own, which gets the one warning.
 @pytest.mark.filterwarnings("ignore:model 'test-model-override-sentinel':UserWarning")
 class Suite(ChatModelUnitTests):
-    """What the service's contract allows; audio, PDF and video it does not."""
+    """Capabilities that the contract documents: no audio, PDF or video."""
 
     mode = "prompted"
 

@@ -1,4 +1,4 @@
-"""What the service may say: refusals to retry or not, errors in the stream, 200s that are none."""
+"""Responses: statuses that are retried or not, errors in the stream, 200s that are none."""
 
 import time
 from email.utils import formatdate
@@ -250,10 +250,10 @@ _WORDS = "the model fell over"
 _ERROR = {"error": {"message": _WORDS, "type": "server_error", "code": "overloaded"}}
 
 
-def _told(payload: bytes, *, after: bool = True, says: str = "", again: bool = False) -> Fault:
-    """Return what the faults of this group share: an error told after some tokens."""
+def _reported(payload: bytes, *, after: bool = True, says: str = "", again: bool = False) -> Fault:
+    """Return what the faults of this group share: an error reported after some tokens."""
     shown = TEXT if after else ""
-    told = raises("ServiceError", requests=1, shown=shown, says=says)
+    reported = raises("ServiceError", requests=1, shown=shown, says=says)
     garbled = per_mode(
         raises("ModelError", requests=1, shown=shown, says=says),
         raises("ModelError", requests=2, says=says),
@@ -264,7 +264,7 @@ def _told(payload: bytes, *, after: bool = True, says: str = "", again: bool = F
         "",
         "the server's words are raised",
         scripts=(stream(packets),),
-        expect=garbled if again else told,
+        expect=garbled if again else reported,
     )
 
 
@@ -277,28 +277,28 @@ def _skipped(value: object) -> tuple[Script, ...]:
 
 
 IN_STREAM = (
-    _named("error object mid-stream", _told(event(_ERROR), says=_WORDS)),
+    _named("error object mid-stream", _reported(event(_ERROR), says=_WORDS)),
     _named(
         "error object first",
-        _told(event(_ERROR), after=False, says=_WORDS),
+        _reported(event(_ERROR), after=False, says=_WORDS),
         "raised before anything is shown, so that fallbacks work",
     ),
-    _named("error text", _told(event({"error": _WORDS}), says=_WORDS)),
-    _named("event: error", _told(b"event: error\n" + event({"message": _WORDS}), says=_WORDS)),
-    _named("status: error", _told(event({"status": "error", "message": _WORDS}), says=_WORDS)),
+    _named("error text", _reported(event({"error": _WORDS}), says=_WORDS)),
+    _named("event: error", _reported(b"event: error\n" + event({"message": _WORDS}), says=_WORDS)),
+    _named("status: error", _reported(event({"status": "error", "message": _WORDS}), says=_WORDS)),
     _named(
         "broken JSON",
-        _told(event('{"choices": [{"delta'), again=True),
+        _reported(event('{"choices": [{"delta'), again=True),
         "junk in the stream is no answer; `invoke` asks again",
     ),
     _named(
         "plain text",
-        _told(event("upstream timed out"), says="upstream timed out", again=True),
+        _reported(event("upstream timed out"), says="upstream timed out", again=True),
         "junk in the stream is shown in the error; `invoke` asks again",
     ),
-    _named("a list", _told(event([1, 2]), again=True), "JSON that is no object is junk"),
-    _named("null", _told(event(None), again=True), "JSON that is no object is junk"),
-    _named("a number", _told(event(42), again=True), "JSON that is no object is junk"),
+    _named("a list", _reported(event([1, 2]), again=True), "JSON that is no object is junk"),
+    _named("null", _reported(event(None), again=True), "JSON that is no object is junk"),
+    _named("a number", _reported(event(42), again=True), "JSON that is no object is junk"),
     Fault(
         "in the stream",
         "choices: null",

@@ -165,7 +165,7 @@ def _healed_or_typed(seen: Seen) -> Verdict:
 
 
 def _done_soon(seen: Seen) -> Verdict:
-    return answers(within=1.5)(seen) or ("" if seen.record.settle(1) else "stays connected")
+    return answers(within=1.5)(seen) or ("" if seen.record.wait_closed(1) else "stays connected")
 
 
 def _length(seen: Seen) -> Verdict:
@@ -233,7 +233,7 @@ TRUNCATION = (
     Fault(
         "truncation",
         "server lingers after [DONE]",
-        "nobody waits for a server that dawdles",
+        "nobody waits for a server that lingers",
         scripts=(stream(answer(), then=_lingers),),
         expect=_done_soon,
     ),
@@ -265,7 +265,7 @@ def _late(shown: str | None = None, within: float = 3.0) -> Expect:
         late = raises("APITimeoutError", retryable=False, requests=1, shown=shown, within=within)(
             seen
         )
-        return late or ("" if seen.record.settle(0) else "the connection stays open")
+        return late or ("" if seen.record.wait_closed(0) else "the connection stays open")
 
     return judge
 

@@ -1,4 +1,4 @@
-"""How bytes become events, and how many of them a client takes."""
+"""Framing: bytes to events, chunked and compressed bodies, and their bounds."""
 
 import json
 import zlib

@@ -1,4 +1,4 @@
-"""Pictures: jobs that dawdle, fail or vanish, and addresses that must not be followed."""
+"""Image jobs: slow, failing or lost ones, and addresses that must not be followed."""
 
 import asyncio
 import importlib
@@ -16,7 +16,7 @@ from tests.faults.targets import KEY, Target
 from tests.faults.wire import body, error, page
 
 SIGNATURE = "s1gnature-never-show-this"
-ADDRESS = "https://pictures.invalid/1.png"
+ADDRESS = "https://images.invalid/1.png"
 ARGUMENTS = {"prompt": "a lighthouse"}
 
 _TAKEN = body("200 OK", {"status": "success", "jobid": 12345678, "signature": SIGNATURE})
@@ -34,7 +34,7 @@ def _reset(exchange: Exchange) -> None:
 
 
 class Drawn:
-    """What drawing one picture came to."""
+    """The outcome of one call of the image tool."""
 
     def __init__(self, scripts: Sequence[Script], mode: Mode, **options: Any) -> None:
         """Draw with a tool that talks to a server of `scripts`."""
@@ -60,13 +60,13 @@ class Drawn:
         return sum(one.target == f"/api{path}" for one in self.record.requests)
 
 
-def _has_picture(drawn: Drawn) -> Verdict:
+def _has_image(drawn: Drawn) -> Verdict:
     if drawn.caught is not None:
         return f"raised {drawn.caught.name}: {drawn.caught.message[:120]}"
     if drawn.asked("/texttoimage/") != 1:
         return f"submitted {drawn.asked('/texttoimage/')} times"
     if ADDRESS not in json.dumps(drawn.artifact) or ADDRESS not in str(drawn.content):
-        return "the picture's address is lost"
+        return "the image's address is lost"
     return "the signature shows" if SIGNATURE in f"{drawn.content}{drawn.artifact}" else ""
 
 
@@ -140,7 +140,7 @@ def _hostile(target: Target, mode: Mode) -> Verdict:
         with tempfile.TemporaryDirectory() as directory:
             drawn = Drawn((_TAKEN, _ready(address)), mode, deadline=1.0, save_to=directory)
             if drawn.caught is None:
-                return f"{address} was taken for a picture"
+                return f"{address} was taken for an image"
             if any(Path(directory).rglob("*")):
                 return f"{address} left a file"
             if drawn.asked("/texttoimage/") != 1:
@@ -152,7 +152,7 @@ IMAGES = (
     _image(
         "pending then ready",
         "a job is waited for, and paid once",
-        _has_picture,
+        _has_image,
         _TAKEN,
         _PENDING,
         _PENDING,
@@ -182,8 +182,8 @@ IMAGES = (
     ),
     _image(
         "poll 500 then ready",
-        "a failing look at the job costs no picture",
-        _has_picture,
+        "a failing poll costs no image",
+        _has_image,
         _TAKEN,
         error("500 Oops"),
         page("520 Unknown"),

@@ -63,8 +63,8 @@ class Bench:
         self.model: BaseChatModel = target.model(server.url, SETTINGS)
 
     def is_released(self, most_open: int = 0) -> Verdict:
-        """Tell what stays open."""
-        if self.record.settle(most_open, SOON):
+        """Describe what stays open."""
+        if self.record.wait_closed(most_open, SOON):
             return ""
         return f"{len(self.record.open_connections())} connections stay open"
 
@@ -75,16 +75,16 @@ class Bench:
         await asyncio.sleep(0.2)
 
     async def ais_released(self, most_open: int = 0) -> Verdict:
-        """Tell what stays open, while the loop runs."""
+        """Describe what stays open, while the loop runs."""
         return await asyncio.to_thread(self.is_released, most_open)
 
     def still_answers(self) -> Verdict:
-        """Tell whether a call that follows is answered."""
+        """Return whether a call that follows is answered."""
         outcome = call(self.model, "invoke")
         return "" if outcome.text == TEXT else f"then: {outcome.caught or outcome.text}"
 
     async def astill_answers(self) -> Verdict:
-        """Tell whether a call that follows in this loop is answered."""
+        """Return whether a call that follows in this loop is answered."""
         outcome = await acall(self.model, "ainvoke")
         return "" if outcome.text == TEXT else f"then: {outcome.caught or outcome.text}"
 
@@ -247,7 +247,7 @@ async def _cancel_backoff(bench: Bench) -> Verdict:
 _MANY = ["x"] * 300
 
 
-def _dawdling(target: Target, mode: Mode) -> Verdict:
+def _slow_caller(target: Target, mode: Mode) -> Verdict:
     """Take a pause of more than `timeout` after the first chunk, with many more on the way."""
     with FaultServer([stream(answer(_MANY))]) as server:
         model = target.model(server.url, Settings(timeout=1.0, max_retries=0))
@@ -321,7 +321,7 @@ def _handshaking(target: Target, mode: Mode) -> Verdict:
 
 
 def _is_closed(sock: socket.socket) -> bool:
-    """Read what a client said, and tell whether it has left."""
+    """Read what a client sent, and return whether it has left."""
     sock.settimeout(0.5)
     try:
         while sock.recv(65536):
@@ -368,7 +368,7 @@ def _pooled_loops(bench: Bench) -> Verdict:
         verdict = asyncio.run(_several(bench.model))
         if verdict:
             return verdict
-        if not bench.record.settle(0, SOON):
+        if not bench.record.wait_closed(0, SOON):
             return "a loop's connections outlive it"
     return ""
 
@@ -415,12 +415,12 @@ def _fork(bench: Bench) -> Verdict:
         os._exit(0)
     os.close(inlet)
     os.set_blocking(outlet, True)
-    said = os.read(outlet, 400).decode()
+    report = os.read(outlet, 400).decode()
     os.waitpid(child, 0)
     os.close(outlet)
     after = call(bench.model, "invoke")
-    if said != "ok":
-        return f"in the child: {said or 'died'}"
+    if report != "ok":
+        return f"in the child: {report or 'died'}"
     if before.text != TEXT or after.text != TEXT:
         return f"in the parent: {before.caught or after.caught}"
     parents, childs = bench.record.requests[0].connection, bench.record.requests[1].connection
@@ -465,7 +465,7 @@ def _quiet(target: Target, mode: Mode) -> Verdict:
         lines = [line for line in found.stderr.splitlines() if line.strip()]
         if lines or found.returncode:
             return f"exit {found.returncode}: {' | '.join(lines[-3:])}"[:300]
-        return "" if server.record.settle(0, SOON) else "connections outlive their process"
+        return "" if server.record.wait_closed(0, SOON) else "connections outlive their process"
 
 
 def _life(name: str, promise: str, scenario: Scenario, *modes: Mode) -> Fault:
@@ -524,9 +524,9 @@ LIFE = (
         "astream",
     ),
     _life(
-        "a caller who dawdles",
+        "a slow caller",
         "the time that the caller takes is no stall",
-        _dawdling,
+        _slow_caller,
         "stream",
         "astream",
     ),

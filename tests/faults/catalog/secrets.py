@@ -323,7 +323,7 @@ SECRETS = (
     Fault(
         "secrets",
         "cookies of an earlier answer",
-        "no call can be told to come from who made an earlier one",
+        "no call can be traced to who made an earlier one",
         scripts=(stream(answer(), headers={"Set-Cookie": "visitor=17; Path=/"}),),
         expect=both(answers(requests=2), _cookieless),
         calls=2,

@@ -438,7 +438,7 @@ def test_what_httpx_aiohttp_calls_a_connect_timeout_is_judged_by_its_cause(
 
 
 class UnknownError(Exception):
-    """What some transport raises."""
+    """Exception of some transport."""
 
 
 @pytest.mark.parametrize(

@@ -420,7 +420,7 @@ def test_clients_and_what_makes_them_are_accepted(library: Any) -> None:
         validate_client("http_async_client", given, is_async=True)
 
 
-def test_a_client_itself_is_told_from_what_makes_one() -> None:
+def test_a_client_is_distinguished_from_what_makes_one() -> None:
     assert is_client_instance(make_client())
     assert not any(map(is_client_instance, (None, make_client, httpx.Client)))
 

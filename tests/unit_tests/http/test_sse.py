@@ -7,11 +7,11 @@ from collections import deque
 from itertools import pairwise
 
 import pytest
-from httpx_sse._decoders import SSEDecoder
+from httpx_sse._decoders import SSEDecoder as HttpxSSEDecoder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_minitoolai._http.sse import DONE, Event, EventDecoder, EventTooLargeError
+from langchain_minitoolai._http.sse import DONE, Event, EventTooLargeError, SSEDecoder
 
 Vector = tuple[bytes, list[tuple[bytes, bytes]]]
 
@@ -98,7 +98,7 @@ _every = pytest.mark.parametrize(("stream", "events"), VECTORS.values(), ids=VEC
 
 
 def _decode(*chunks: bytes) -> list[tuple[bytes, bytes]]:
-    decoder = EventDecoder()
+    decoder = SSEDecoder()
     events = [event for chunk in chunks for event in decoder.feed(chunk)]
     return [(event.data, event.name) for event in events + decoder.end()]
 
@@ -134,7 +134,7 @@ def _other(text: str) -> list[tuple[bytes, bytes]]:
     Its own way to lines, `httpx.Response.iter_lines`, cuts at U+2028, U+2029, U+0085 and
     others too, which are legal inside a JSON string.
     """
-    decoder, found = SSEDecoder(), []
+    decoder, found = HttpxSSEDecoder(), []
     for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")[:-1]:
         event = decoder.decode(line)
         if event is not None and event.data:  # one without data is an event for it if it has an id
@@ -163,7 +163,7 @@ _stream = st.lists(st.builds("{}{}".format, _line, _end), max_size=12).map("".jo
 
 @given(_stream)
 def test_any_stream_of_fields_is_read_as_httpx_sse_reads_its_data(text: str) -> None:
-    decoder = EventDecoder()
+    decoder = SSEDecoder()
     found = [tuple(event) for event in decoder.feed(text.encode()) if event.data]
     assert found == _other(text.removeprefix("\ufeff"))
 
@@ -190,7 +190,7 @@ def test_any_cut_between_the_marks_of_the_grammar_gives_the_same_events(parts: l
 
 @given(st.lists(st.binary(max_size=64), max_size=20), st.integers(1, 48))
 def test_whatever_comes_is_kept_within_the_bound(chunks: list[bytes], limit: int) -> None:
-    decoder = EventDecoder(limit)
+    decoder = SSEDecoder(limit)
     try:
         events = [event for chunk in chunks for event in decoder.feed(chunk)] + decoder.end()
     except EventTooLargeError:
@@ -204,13 +204,13 @@ def test_whatever_comes_is_kept_within_the_bound(chunks: list[bytes], limit: int
     ids=["line", "lines", "bare lines", "empty lines", "name", "marks"],
 )
 def test_an_event_that_outgrows_the_bound_is_refused(block: bytes) -> None:
-    decoder = EventDecoder(limit=1000)
+    decoder = SSEDecoder(limit=1000)
     with pytest.raises(EventTooLargeError, match="1000 bytes"):
         deque(map(decoder.feed, [block] * 2000), maxlen=0)
 
 
 def test_comments_of_any_length_are_read_past() -> None:
-    decoder = EventDecoder(limit=100)
+    decoder = SSEDecoder(limit=100)
     for _ in range(100):
         assert decoder.feed(b": " + b"x" * 50) == []
     for _ in range(100):
@@ -219,13 +219,13 @@ def test_comments_of_any_length_are_read_past() -> None:
 
 
 def test_an_event_as_long_as_the_bound_is_taken() -> None:
-    decoder = EventDecoder(limit=1000)
+    decoder = SSEDecoder(limit=1000)
     for _ in range(3):
         assert decoder.feed(b"data: " + b"x" * 900 + b"\n\n") == [Event(b"x" * 900)]
 
 
 def test_the_end_is_no_event() -> None:
-    assert EventDecoder().end() == []
-    decoder = EventDecoder()
+    assert SSEDecoder().end() == []
+    decoder = SSEDecoder()
     assert decoder.feed(b"\xef\xbb") == []
     assert decoder.end() == []

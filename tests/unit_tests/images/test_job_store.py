@@ -58,7 +58,7 @@ def test_as_many_images_as_allowed_and_not_one_more() -> None:
 
 
 @pytest.mark.parametrize(("usd", "images"), [(0.0015, 1), (0.0149, 9), (0.015, 10), (0.0, 0)])
-def test_as_much_money_as_allowed_and_not_a_image_more(usd: float, images: int) -> None:
+def test_as_much_money_as_allowed_and_not_an_image_more(usd: float, images: int) -> None:
     quota = Quota()
     for _ in range(images):
         quota.reserve(None, usd)

@@ -108,7 +108,7 @@ def test_the_finish_reason_can_be_scripted() -> None:
     assert compose(["x"], finish_reason="content_filter").finish_reason == "content_filter"
 
 
-def test_a_prompt_s_tokens_count_texts_pictures_tools_and_calls() -> None:
+def test_a_prompt_s_tokens_count_texts_images_tools_and_calls() -> None:
     def image(**detail: str) -> dict[str, Any]:
         return {"type": "image_url", "image_url": {"url": "https://a/b.png", **detail}}
 

@@ -144,10 +144,10 @@ def test_words_beside_a_result_are_the_new_question() -> None:
     assert [one.content for one in found.results] == ["3"]
 
 
-def test_pictures_are_counted() -> None:
+def test_images_are_counted() -> None:
     image = {"type": "image_url", "image_url": {"url": "https://a/b.png"}}
     found = talk(user([image, {"type": "text", "text": "Two?"}, image]), user("Now?"))
-    assert found.pictures == 2
+    assert found.images == 2
 
 
 NATIVE = [{"type": "function", "function": ADD}, {"type": "function", "function": LOOK}]

@@ -26,8 +26,8 @@ def table(clock: Clock, seconds: JobSeconds = 8.0) -> JobTable:
     return JobTable(seed=1, seconds=seconds, clock=clock)
 
 
-def look(jobs: JobTable, job: Job) -> tuple[int, dict[str, str | None]]:
-    return jobs.look(str(job.number), job.signature, FILES)
+def poll(jobs: JobTable, job: Job) -> tuple[int, dict[str, str | None]]:
+    return jobs.status(str(job.number), job.signature, FILES)
 
 
 def test_defaults_are_filled_in_where_nothing_or_null_is_sent() -> None:
@@ -46,16 +46,16 @@ def test_defaults_are_filled_in_where_nothing_or_null_is_sent() -> None:
 def test_a_job_is_queued_then_processing_then_done(clock: Clock) -> None:
     jobs = table(clock)
     job = jobs.submit(BODY)
-    assert look(jobs, job)[1] == {"status": "queued", "image_url": None, "message": "in queue"}
+    assert poll(jobs, job)[1] == {"status": "queued", "image_url": None, "message": "in queue"}
     clock.now += 4
-    assert look(jobs, job)[1] == {
+    assert poll(jobs, job)[1] == {
         "status": "processing",
         "image_url": None,
         "message": "in progress",
     }
     assert jobs.finished(job.file) is None
     clock.now += 4
-    assert look(jobs, job) == (
+    assert poll(jobs, job) == (
         200,
         {"status": "success", "image_url": f"{FILES}/{job.file}", "message": "success"},
     )
@@ -74,7 +74,7 @@ def test_numbers_have_eight_digits_and_repeat_for_a_seed(clock: Clock) -> None:
 def test_an_unknown_job_is_not_found(clock: Clock, number: str, signature: str) -> None:
     jobs = table(clock)
     jobs.submit(BODY)
-    assert jobs.look(number, signature, FILES)[0] == 404
+    assert jobs.status(number, signature, FILES)[0] == 404
     assert jobs.finished("x.png") is None
 
 
@@ -84,14 +84,14 @@ def test_a_job_s_fate_comes_when_its_time_is_up(clock: Clock) -> None:
     gone = jobs.submit(BODY, faults.job_vanishes(http_status=410))
     stuck = jobs.submit(BODY, faults.job_never_ends())
     clock.now += 7
-    assert {look(jobs, job)[1]["status"] for job in (failed, gone, stuck)} == {"processing"}
+    assert {poll(jobs, job)[1]["status"] for job in (failed, gone, stuck)} == {"processing"}
     clock.now += 10_000
-    assert look(jobs, failed) == (
+    assert poll(jobs, failed) == (
         200,
         {"status": "error", "image_url": None, "message": "nsfw"},
     )
-    assert look(jobs, gone)[0] == 410
-    assert look(jobs, stuck)[1]["status"] == "processing"
+    assert poll(jobs, gone)[0] == 410
+    assert poll(jobs, stuck)[1]["status"] == "processing"
     assert [jobs.finished(job.file) for job in (failed, gone, stuck)] == [None] * 3
 
 

@@ -12,7 +12,7 @@ def test_an_answer_costs_what_the_price_table_says(model: str) -> None:
     assert (charge.kind, charge.model) == ("chat", model)
 
 
-def test_a_picture_costs_the_same_whatever_its_parameters() -> None:
+def test_an_image_costs_the_same_whatever_its_parameters() -> None:
     charge = image_charge(7, {"model": "amigo", "prompt": "a fox", "steps": 8})
     assert (charge.kind, charge.model, charge.usd) == ("image", "amigo", IMAGE_PRICE)
     assert charge.facts == {"jobid": 7, "model": "amigo", "prompt": "a fox", "steps": 8}

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from langchain_minitoolai.sandbox import Received, Service, ToolCall, faults
+from langchain_minitoolai.sandbox import RecordedRequest, Service, ToolCall, faults
 from langchain_minitoolai.sandbox._ledger import image_charge
-from langchain_minitoolai.sandbox._service import Settings, spoken
+from langchain_minitoolai.sandbox._service import Settings, resolve
 
 ORIGIN = "http://127.0.0.1:1"
 
@@ -46,7 +46,7 @@ def test_what_is_no_answer_and_no_fault_is_refused_at_once(service: Service) -> 
     with pytest.raises(TypeError, match="a fault is 3"):
         service.fault(wrong)
     with pytest.raises(TypeError, match="a part of an answer is 3"):
-        spoken([lambda _body: wrong], {})
+        resolve([lambda _body: wrong], {})
     assert (service.next_reply(), service.next_fault("chat")) == (None, None)
 
 
@@ -72,14 +72,14 @@ def test_a_fault_may_last(service: Service) -> None:
 def test_a_reset_forgets_everything(service: Service) -> None:
     service.reply("x")
     service.fault(faults.drop())
-    assert service.receive(Received("POST", "/", None, {}, authorized=True)) == 1
+    assert service.receive(RecordedRequest("POST", "/", None, {}, authorized=True)) == 1
     service.ledger.book(image_charge(1, {"model": "amigo"}))
     service.jobs.submit({"model": "amigo", "prompt": "x"})
     service.balance = 0
     service.reset()
     assert (service.requests, service.charges, service.balance) == ([], [], 1.0)
     assert (service.next_reply(), service.next_fault("chat")) == (None, None)
-    assert service.jobs.look("10000000", "x", "")[0] == 404
+    assert service.jobs.status("10000000", "x", "")[0] == 404
 
 
 def test_a_scripted_answer_is_worked_out_for_each_request() -> None:
@@ -92,7 +92,7 @@ def test_a_scripted_answer_is_worked_out_for_each_request() -> None:
     def call(_: Mapping[str, Any]) -> ToolCall:
         return ToolCall("c")
 
-    assert spoken(["x", echo, several, call], {"model": "gpt-4o"}) == [
+    assert resolve(["x", echo, several, call], {"model": "gpt-4o"}) == [
         "x",
         "gpt-4o!",
         "a",

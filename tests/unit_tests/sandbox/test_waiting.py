@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from langchain_minitoolai.sandbox._strict import Refusal
+from langchain_minitoolai.sandbox._validation import APIError
 from langchain_minitoolai.sandbox._waiting import unless_gone, until_gone
 
 
@@ -49,6 +49,6 @@ async def test_work_is_dropped_when_the_client_leaves() -> None:
         finally:
             stopped.set()
 
-    with pytest.raises(Refusal):
+    with pytest.raises(APIError):
         await unless_gone(request("http.disconnect"), work())
     assert stopped.is_set()

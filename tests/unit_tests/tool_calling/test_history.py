@@ -94,7 +94,7 @@ def test_broken_calls_keep_their_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "shown"),
+    ("invalid", "shown"),
     [
         ([{"id": "b", "args": "no"}, {"id": "c", "args": "{x"}], '"{x"'),
         ([{"id": "c"}], '"{"'),
@@ -103,13 +103,13 @@ def test_broken_calls_keep_their_text() -> None:
         ("junk", '"{"'),
     ],
 )
-def test_broken_calls_that_were_streamed_are_told_as_the_model_wrote_them(
-    told: Any, shown: str
+def test_broken_calls_that_were_streamed_are_shown_as_the_model_wrote_them(
+    invalid: Any, shown: str
 ) -> None:
     message = AIMessage(
         "",
         invalid_tool_calls=[{"name": "add", "args": "{", "id": "c", "error": "no"}],
-        response_metadata={"invalid_tool_calls": told},
+        response_metadata={"invalid_tool_calls": invalid},
     )
     assert assistant_text(message, KEY) == block("add", "c", shown)
 
@@ -157,7 +157,7 @@ def test_names_are_found_by_id() -> None:
     assert call_names(messages) == {"call_1": "add", "n": "now"}
 
 
-def test_results_in_a_row_become_one_text_with_their_pictures_beside_it() -> None:
+def test_results_in_a_row_become_one_text_with_their_images_beside_it() -> None:
     messages = [
         ToolMessage("3", tool_call_id="call_1"),
         ToolMessage(

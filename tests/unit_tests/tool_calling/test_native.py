@@ -120,7 +120,7 @@ def test_what_is_not_in_the_form_is_ignored(junk: Any) -> None:
         (delta(name="add", arguments="[1]"), "tool_calls", "no JSON object"),
     ],
 )
-def test_a_broken_call_is_told_with_its_text_and_the_reason(
+def test_a_broken_call_is_reported_with_its_text_and_the_reason(
     call: dict[str, Any], finish_reason: str, word: str
 ) -> None:
     broken = read([call], finish_reason=finish_reason)[-1]

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from langchain_minitoolai.sandbox._brain import LONGEST, answer
 from langchain_minitoolai.sandbox._chat import ToolCall
+from langchain_minitoolai.sandbox._responder import LONGEST, answer
 
 TEXT = {"type": "string"}
 WHOLE = {"type": "integer"}
@@ -16,7 +16,7 @@ def tool(name: str, description: str, **properties: Any) -> dict[str, Any]:
 
 
 WEATHER = tool("get_weather", "Get the weather at a location.", location=TEXT)
-DRAW = tool("generate_image", "Draw a picture from a description.", prompt=TEXT)
+DRAW = tool("generate_image", "Draw an image from a description.", prompt=TEXT)
 ADD = tool("adder", "Take two integers, and return their sum.", a=WHOLE, b=WHOLE)
 DOUBLE = tool("double_it", "Apply a function to an input.", input=WHOLE)
 NOTHING = tool("ping", "See whether it is there.")
@@ -85,13 +85,11 @@ def test_a_demand_without_tools_is_answered_in_words() -> None:
 
 
 def test_a_result_is_quoted() -> None:
-    after = called("generate_image", content="saved to /pictures/fox.png")
-    assert ask("Draw a red fox.", *ALL, after=after) == [
-        "generate_image: saved to /pictures/fox.png"
-    ]
+    after = called("generate_image", content="saved to /images/fox.png")
+    assert ask("Draw a red fox.", *ALL, after=after) == ["generate_image: saved to /images/fox.png"]
 
 
-def test_a_failed_result_is_told() -> None:
+def test_a_failed_result_is_repeated() -> None:
     after = called("adder", "error", "b is missing")
     assert ask("What is 1 + 2", *ALL, after=after) == ["adder failed: b is missing"]
 
@@ -120,8 +118,8 @@ def test_answers_repeat_the_question_the_same_way_each_time() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_answers_say_how_many_pictures_were_shown(count: int) -> None:
+def test_answers_say_how_many_images_were_shown(count: int) -> None:
     image = {"type": "image_url", "image_url": {"url": "https://a/b.png"}}
-    text = {"type": "text", "text": "Describe the picture."}
-    said = ask([text, *[image] * count], *ALL)[0]
-    assert f"I was shown {count} picture{'s' if count > 1 else ''}." in said
+    text = {"type": "text", "text": "Describe the image."}
+    reply = ask([text, *[image] * count], *ALL)[0]
+    assert f"I was shown {count} image{'s' if count > 1 else ''}." in reply

@@ -1,14 +1,14 @@
-"""The default brain: short, deterministic answers drawn from the question, and sensible calls."""
+"""Built-in responder: short, deterministic answers and tool calls, made from the question."""
 
 import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from langchain_minitoolai.sandbox import _words
+from langchain_minitoolai.sandbox import _text
 from langchain_minitoolai.sandbox._chat import CallForm, Part, ToolCall
 from langchain_minitoolai.sandbox._conversation import Conversation, Result, Tool, read
-from langchain_minitoolai.sandbox._fill import fill
+from langchain_minitoolai.sandbox._schema_faker import fill
 
 LONGEST: Final = 600
 """The most characters of a result or a question that an answer repeats."""
@@ -28,8 +28,8 @@ def answer(body: Mapping[str, Any], form: CallForm = "keyed") -> Sequence[Part]:
     if form == "quoted":
         return ["\n".join(result.content for result in talk.results) or talk.question]
     if talk.results:
-        return ["\n".join(map(_told, talk.results))]
-    return [_said(talk)]
+        return ["\n".join(map(_result_text, talk.results))]
+    return [_echo(talk)]
 
 
 def chosen(talk: Conversation) -> list[Tool]:
@@ -44,25 +44,25 @@ def chosen(talk: Conversation) -> list[Tool]:
         return []
     if talk.demanded:
         return [best]
-    if talk.results or talk.pictures:
+    if talk.results or talk.images:
         return []
-    fits = "tool" in _words.words(talk.question) or fitness(best, asked) >= _FITS
+    fits = "tool" in _text.words(talk.question) or fitness(best, asked) >= _FITS
     return [best] if fits else []
 
 
 def fitness(tool: Tool, asked: frozenset[str]) -> int:
     """Count the words that a tool shares with a question; those of its name count twice."""
-    return 2 * len(_words.stems(tool.name) & asked) + len(_words.stems(tool.description) & asked)
+    return 2 * len(_text.stems(tool.name) & asked) + len(_text.stems(tool.description) & asked)
 
 
 def _stems(question: str) -> frozenset[str]:
-    written = _words.arithmetic(question)
+    written = _text.arithmetic(question)
     signs = (name for sign, name in _SIGNS.items() if written and sign in written[0])
-    return _words.stems(question) | frozenset(signs)
+    return _text.stems(question) | frozenset(signs)
 
 
 def _is_named(tool: Tool, question: str) -> bool:
-    spaced = " ".join(_words.words(tool.name))
+    spaced = " ".join(_text.words(tool.name))
     names = [tool.name, spaced] if " " in spaced else [tool.name]
     return any(
         re.search(rf"(?<!\w){re.escape(name)}(?!\w)", question, re.IGNORECASE) for name in names
@@ -73,16 +73,16 @@ def _arguments(tool: Tool, question: str) -> Any:
     return fill({"type": "object", **tool.parameters}, question, name=tool.name, sparse=True)
 
 
-def _told(result: Result) -> str:
+def _result_text(result: Result) -> str:
     content = _short(result.content)
     return f"{result.name} failed: {content}" if result.failed else f"{result.name}: {content}"
 
 
-def _said(talk: Conversation) -> str:
-    shown = {0: "", 1: " I was shown 1 picture."}.get(
-        talk.pictures, f" I was shown {talk.pictures} pictures."
+def _echo(talk: Conversation) -> str:
+    shown = {0: "", 1: " I was shown 1 image."}.get(
+        talk.images, f" I was shown {talk.images} images."
     )
-    if written := _words.arithmetic(talk.question):
+    if written := _text.arithmetic(talk.question):
         return f"{written[0]} = {written[1]}.{shown}"
     asked = f"You said: “{_short(talk.question)}”." if talk.question else "You said nothing."
     return f"{asked}{shown} This is the sandbox, which gives the same answer every time."

@@ -1,4 +1,4 @@
-"""Whether a request is one that the service documents; everything else is refused by name."""
+"""Request validation: what the service does not document is refused by name."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -28,8 +28,8 @@ _ADDRESS: Final = re.compile(
 )
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer, told to the client
-    """A request that the service refuses, with the status and words it does so with."""
+class APIError(Exception):
+    """An error response of the API: its status and its error object."""
 
     def __init__(
         self,
@@ -40,15 +40,15 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, told to the client
         code: str | None = None,
         param: str | None = None,
     ) -> None:
-        """Keep what the answer says."""
+        """Store what the response holds."""
         super().__init__(message)
         self.status = status
         self.error = {"message": message, "type": kind, "param": param, "code": code}
 
 
-def broke() -> Refusal:
-    """Make the refusal for a balance that does not cover the request."""
-    return Refusal(
+def insufficient_balance() -> APIError:
+    """Make the error for a balance that does not cover the request."""
+    return APIError(
         "The credit balance is too low for this request.",
         status=402,
         kind="insufficient_quota",
@@ -64,7 +64,7 @@ def check_chat(body: Any, *, native: bool = False) -> None:
         native: Whether OpenAI's fields for tools are accepted as well.
 
     Raises:
-        Refusal: Naming the field, its value and what is allowed.
+        APIError: Naming the field, its value and what is allowed.
     """
     _fields(body, (*CHAT_FIELDS, *NATIVE_FIELDS) if native else CHAT_FIELDS, "")
     _one_of(body, "model", CHAT_MODELS, required=True)
@@ -80,10 +80,10 @@ def check_chat(body: Any, *, native: bool = False) -> None:
 
 
 def check_image(body: Any) -> None:
-    """Refuse a picture's submission that is not documented.
+    """Refuse an image's submission that is not documented.
 
     Raises:
-        Refusal: Naming the field, its value and what is allowed.
+        APIError: Naming the field, its value and what is allowed.
     """
     _fields(body, IMAGE_FIELDS, "")
     _one_of(body, "model", IMAGE_MODELS, required=True)
@@ -97,10 +97,10 @@ def check_image(body: Any) -> None:
 
 
 def check_job(body: Any) -> None:
-    """Refuse a question about a job that is not documented.
+    """Refuse a poll of a job that is not documented.
 
     Raises:
-        Refusal: Naming the field, its value and what is allowed.
+        APIError: Naming the field, its value and what is allowed.
     """
     _fields(body, IMAGE_JOB_FIELDS, "")
     for name in IMAGE_JOB_FIELDS:
@@ -137,8 +137,8 @@ def _part(part: Any, where: str, model: str) -> None:
 
 def _image(image: Any, where: str, model: str) -> None:
     if model not in VISION_MODELS:
-        raise Refusal(
-            f"The model {model!r} reads no pictures; allowed: {_listed(VISION_MODELS)}.",
+        raise APIError(
+            f"The model {model!r} reads no images; allowed: {_listed(VISION_MODELS)}.",
             param=where,
         )
     _fields(image, ("url", "detail"), where)
@@ -168,7 +168,7 @@ def _fields(thing: Any, allowed: Collection[str], where: str) -> None:
     for name in thing:
         if name not in allowed:
             param = f"{where}.{name}" if where else name
-            raise Refusal(
+            raise APIError(
                 f"Unrecognized field {param!r}; allowed: {_listed(allowed)}.",
                 code="unknown_parameter",
                 param=param,
@@ -218,10 +218,10 @@ def _whole(thing: Mapping[str, Any], name: str, allowed: Range) -> None:
         raise _wrong(name, value, f"an integer from {allowed.minimum:g}{upper}")
 
 
-def _wrong(param: str, value: Any, allowed: str) -> Refusal:
+def _wrong(param: str, value: Any, allowed: str) -> APIError:
     shown = repr(value)
     shown = shown if len(shown) <= 80 else shown[:79] + "…"
-    return Refusal(
+    return APIError(
         f"Invalid value for {param!r}: {shown}; allowed: {allowed}.",
         code="model_not_found" if param == "model" else "invalid_value",
         param=param,

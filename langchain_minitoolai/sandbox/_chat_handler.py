@@ -1,4 +1,4 @@
-"""Chats: who answers (a script, another server, or the default brain), and how it is streamed."""
+"""Chat handler: answers of a script, an upstream server or the responder, streamed as events."""
 
 import asyncio
 import hashlib
@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from langchain_minitoolai.contract import DEFAULT_MAX_COMPLETION_TOKENS, TOKEN_LIMITS
-from langchain_minitoolai.sandbox import _brain
+from langchain_minitoolai.sandbox import _responder
 from langchain_minitoolai.sandbox._chat import (
     DONE,
     SNAPSHOTS,
@@ -27,8 +27,8 @@ from langchain_minitoolai.sandbox._chat import (
     usage_of,
 )
 from langchain_minitoolai.sandbox._ledger import chat_charge
-from langchain_minitoolai.sandbox._service import Reply, Service, spoken
-from langchain_minitoolai.sandbox._strict import Refusal, broke, check_chat
+from langchain_minitoolai.sandbox._service import Reply, Service, resolve
+from langchain_minitoolai.sandbox._validation import APIError, check_chat, insufficient_balance
 from langchain_minitoolai.sandbox._waiting import LONG, unless_gone
 from langchain_minitoolai.sandbox.faults import (
     Break,
@@ -46,7 +46,7 @@ Drop: TypeAlias = Callable[[Any, Ending], None]
 """Ends the connection of a client, given by its address."""
 
 
-class Talk:
+class ChatHandler:
     """The answers of one service."""
 
     def __init__(self, service: Service, drop: Drop) -> None:
@@ -59,12 +59,12 @@ class Talk:
         """Answer a chat with a stream, which a fault may spoil.
 
         Raises:
-            Refusal: The request is not documented, too long, or not paid for.
+            APIError: The request is not documented, too long, or not paid for.
         """
         settings = self._service.settings
         check_chat(body, native=settings.native_tools)
         if self._service.balance <= 0:
-            raise broke()
+            raise insufficient_balance()
         _check_length(body)
         frame = self._frame(body["model"])
         reply = self._service.next_reply()
@@ -86,7 +86,7 @@ class Talk:
     async def _own(
         self, body: Mapping[str, Any], reply: Reply | None, frame: Frame
     ) -> AsyncIterator[bytes]:
-        """Answer from the script or the default brain; the charge is booked at once."""
+        """Answer from the script or the responder; the charge is booked at once."""
         answer = await asyncio.to_thread(_composed, body, reply, frame, self._service.call_form)
         usage = usage_of(prompt_tokens(body), len(answer.deltas))
         self._service.ledger.book(chat_charge(body["model"], usage))
@@ -116,21 +116,21 @@ class Talk:
         frame: Frame,
     ) -> AsyncIterator[bytes]:
         """Give another server's chunks the documented shape; what came is booked at the end."""
-        told = _Told(body)
+        seen = _UpstreamAnswer(body)
         try:
             async with aclosing(rest):
                 async for chunk in _chained(first, rest):
-                    for delta in told.read(chunk):
+                    for delta in seen.read(chunk):
                         yield frame.delta(delta)
-        except Refusal as refusal:
-            told.error = refusal.error
+        except APIError as error:
+            seen.error = error.error
         finally:
-            self._service.ledger.book(chat_charge(body["model"], told.usage))
-        if told.error:
-            yield event({"error": told.error})
+            self._service.ledger.book(chat_charge(body["model"], seen.usage))
+        if seen.error:
+            yield event({"error": seen.error})
             return
-        yield frame.delta({}, told.finish_reason)
-        yield frame.chunk([], told.usage)
+        yield frame.delta({}, seen.finish_reason)
+        yield frame.chunk([], seen.usage)
         yield DONE
 
     async def _played(
@@ -171,8 +171,8 @@ async def _chained(first: T, rest: AsyncIterator[T]) -> AsyncIterator[T]:
         yield one
 
 
-class _Told:
-    """What another server has said so far."""
+class _UpstreamAnswer:
+    """Finish reason, error and usage of an upstream server's answer, as read so far."""
 
     def __init__(self, body: Mapping[str, Any]) -> None:
         self.finish_reason = "stop"
@@ -180,30 +180,30 @@ class _Told:
         self.usage = usage_of(prompt_tokens(body), 0)
 
     def read(self, chunk: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Take in one chunk, and give what it says."""
-        said = []
+        """Read one chunk, and return its deltas."""
+        deltas = []
         for choice in chunk.get("choices") or ():
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
-            told = choice.get("delta") or {}
-            delta = {name: told[name] for name in ("content", "tool_calls") if told.get(name)}
-            said += [delta] if delta else []
+            full = choice.get("delta") or {}
+            delta = {name: full[name] for name in ("content", "tool_calls") if full.get(name)}
+            deltas += [delta] if delta else []
         self.error = chunk.get("error") or self.error
         if usage := chunk.get("usage"):
             self.usage = usage_of(usage["prompt_tokens"], usage["completion_tokens"])
-        elif said:
+        elif deltas:
             self.usage = usage_of(
-                self.usage["prompt_tokens"], self.usage["completion_tokens"] + len(said)
+                self.usage["prompt_tokens"], self.usage["completion_tokens"] + len(deltas)
             )
-        return said
+        return deltas
 
 
 def _composed(body: Mapping[str, Any], reply: Reply | None, frame: Frame, form: CallForm) -> Answer:
     try:
-        parts = _brain.answer(body, form) if reply is None else spoken(reply.parts, body)
+        parts = _responder.answer(body, form) if reply is None else resolve(reply.parts, body)
     except Exception as error:
         # A status that is tried again would give the answer after this one, and hide the mistake.
-        said = f"the scripted answer fails: {type(error).__name__}: {error}"
-        raise Refusal(said, code="script") from error
+        message = f"the scripted answer fails: {type(error).__name__}: {error}"
+        raise APIError(message, code="script") from error
     stop = body.get("stop") or ()
     return compose(
         parts,
@@ -220,7 +220,7 @@ def _composed(body: Mapping[str, Any], reply: Reply | None, frame: Frame, form: 
 def _check_length(body: Mapping[str, Any]) -> None:
     tokens, most = prompt_tokens(body), TOKEN_LIMITS[body["model"]].input
     if tokens > most:
-        raise Refusal(
+        raise APIError(
             f"The model reads at most {most} tokens; the messages have {tokens}.",
             code="context_length_exceeded",
             param="messages",

@@ -3,12 +3,12 @@ from typing import Any
 import pytest
 
 from langchain_minitoolai.contract import CHAT_MODELS, IMAGE_MODELS, SCHEDULERS
-from langchain_minitoolai.sandbox._strict import (
-    Refusal,
-    broke,
+from langchain_minitoolai.sandbox._validation import (
+    APIError,
     check_chat,
     check_image,
     check_job,
+    insufficient_balance,
 )
 
 USER = {"role": "user", "content": "Hello"}
@@ -19,7 +19,7 @@ def chat(**fields: Any) -> dict[str, Any]:
     return {"model": "gpt-4o-mini", "messages": [USER], **fields}
 
 
-def said(**fields: Any) -> dict[str, Any]:
+def message(**fields: Any) -> dict[str, Any]:
     return chat(messages=[{**USER, **fields}])
 
 
@@ -28,7 +28,7 @@ def shown(url: Any = PIXEL, model: str = "gpt-4o", **more: Any) -> dict[str, Any
     return chat(model=model, messages=[{"role": "user", "content": [part]}])
 
 
-def picture(**fields: Any) -> dict[str, Any]:
+def image(**fields: Any) -> dict[str, Any]:
     return {"model": "realvision", "prompt": "a fox", **fields}
 
 
@@ -36,8 +36,8 @@ def tool(**function: Any) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def refused(check: Any, body: Any, **options: Any) -> Refusal:
-    with pytest.raises(Refusal) as caught:
+def refused(check: Any, body: Any, **options: Any) -> APIError:
+    with pytest.raises(APIError) as caught:
         check(body, **options)
     return caught.value
 
@@ -50,7 +50,7 @@ def test_every_documented_chat_passes(model: str) -> None:
 
 
 @pytest.mark.parametrize("url", [PIXEL, "https://example.com/a.jpg", "http://127.0.0.1/a.png"])
-def test_pictures_pass_by_address_and_by_data(url: str) -> None:
+def test_images_pass_by_address_and_by_data(url: str) -> None:
     check_chat(shown(url))
     check_chat(shown(url, "gpt-4o-mini", detail="low"))
 
@@ -68,22 +68,30 @@ def test_pictures_pass_by_address_and_by_data(url: str) -> None:
         (chat(messages=[]), "messages", "at least one"),
         (chat(messages="Hello"), "messages", "list"),
         (chat(messages=["Hello"]), "messages[0]", "JSON object"),
-        (said(role="system"), "messages[0].role", "'developer'"),
-        (said(role="tool"), "messages[0].role", "'tool'"),
-        (said(name="Ada"), "messages[0].name", "'content'"),
-        (said(content=None), "messages[0].content", "string"),
-        (said(content=[]), "messages[0].content", "list of parts"),
+        (message(role="system"), "messages[0].role", "'developer'"),
+        (message(role="tool"), "messages[0].role", "'tool'"),
+        (message(name="Ada"), "messages[0].name", "'content'"),
+        (message(content=None), "messages[0].content", "string"),
+        (message(content=[]), "messages[0].content", "list of parts"),
         (
-            said(role="assistant", content=[{"type": "text", "text": "x"}]),
+            message(role="assistant", content=[{"type": "text", "text": "x"}]),
             "messages[0].content",
             "",
         ),
-        (said(content=["x"]), "messages[0].content[0].type", "'image_url'"),
-        (said(content=[{"type": "input_audio"}]), "messages[0].content[0].type", "'input_audio'"),
-        (said(content=[{"type": "text", "text": 1}]), "messages[0].content[0].text", "string"),
-        (said(content=[{"type": "text"}]), "messages[0].content[0].text", "string"),
-        (said(content=[{"type": "text", "text": "x", "id": 1}]), "messages[0].content[0].id", ""),
-        (shown(model="gpt-4.1"), "messages[0].content[0].image_url", "'gpt-4.1' reads no pictures"),
+        (message(content=["x"]), "messages[0].content[0].type", "'image_url'"),
+        (
+            message(content=[{"type": "input_audio"}]),
+            "messages[0].content[0].type",
+            "'input_audio'",
+        ),
+        (message(content=[{"type": "text", "text": 1}]), "messages[0].content[0].text", "string"),
+        (message(content=[{"type": "text"}]), "messages[0].content[0].text", "string"),
+        (
+            message(content=[{"type": "text", "text": "x", "id": 1}]),
+            "messages[0].content[0].id",
+            "",
+        ),
+        (shown(model="gpt-4.1"), "messages[0].content[0].image_url", "'gpt-4.1' reads no images"),
         (shown("file:///etc/x"), "messages[0].content[0].image_url.url", "'image/webp'"),
         (shown("data:image/bmp;base64,AA"), "messages[0].content[0].image_url.url", "bmp"),
         (shown(""), "messages[0].content[0].image_url.url", "not empty"),
@@ -113,33 +121,31 @@ def test_a_long_value_is_not_repeated_whole() -> None:
 
 @pytest.mark.parametrize("model", IMAGE_MODELS)
 @pytest.mark.parametrize("scheduler", [SCHEDULERS[0], SCHEDULERS[-1], None])
-def test_every_documented_picture_passes(model: str, scheduler: str | None) -> None:
-    check_image(picture(model=model, scheduler=scheduler))
-    check_image(
-        picture(model=model, negativePrompt="", steps=8, cfgScale=1, width=256, height=1344)
-    )
-    check_image(picture(negativePrompt=None, steps=None, cfgScale=None, width=None, height=None))
+def test_every_documented_image_passes(model: str, scheduler: str | None) -> None:
+    check_image(image(model=model, scheduler=scheduler))
+    check_image(image(model=model, negativePrompt="", steps=8, cfgScale=1, width=256, height=1344))
+    check_image(image(negativePrompt=None, steps=None, cfgScale=None, width=None, height=None))
 
 
 @pytest.mark.parametrize(
     ("body", "param"),
     [
         ("x", "the body"),
-        (picture(seed=1), "seed"),
-        (picture(negative_prompt="x"), "negative_prompt"),
-        (picture(model="flux"), "model"),
-        (picture(prompt=" "), "prompt"),
-        (picture(prompt=None), "prompt"),
-        (picture(negativePrompt=1), "negativePrompt"),
-        (picture(scheduler="euler"), "scheduler"),
-        (picture(steps=9), "steps"),
-        (picture(steps=4.0), "steps"),
-        (picture(cfgScale=0.5), "cfgScale"),
-        (picture(width=255), "width"),
-        (picture(height=1345), "height"),
+        (image(seed=1), "seed"),
+        (image(negative_prompt="x"), "negative_prompt"),
+        (image(model="flux"), "model"),
+        (image(prompt=" "), "prompt"),
+        (image(prompt=None), "prompt"),
+        (image(negativePrompt=1), "negativePrompt"),
+        (image(scheduler="euler"), "scheduler"),
+        (image(steps=9), "steps"),
+        (image(steps=4.0), "steps"),
+        (image(cfgScale=0.5), "cfgScale"),
+        (image(width=255), "width"),
+        (image(height=1345), "height"),
     ],
 )
-def test_what_is_not_documented_of_pictures_is_refused_by_name(body: Any, param: str) -> None:
+def test_what_is_not_documented_of_images_is_refused_by_name(body: Any, param: str) -> None:
     assert refused(check_image, body).error["param"] == param
 
 
@@ -179,5 +185,5 @@ def test_native_tools_are_checked_too(fields: dict[str, Any], param: str) -> Non
 
 
 def test_an_empty_balance_is_a_402() -> None:
-    assert broke().status == 402
-    assert "balance" in str(broke())
+    assert insufficient_balance().status == 402
+    assert "balance" in str(insufficient_balance())

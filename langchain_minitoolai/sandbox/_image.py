@@ -1,6 +1,6 @@
-"""The sandbox's pictures: a landscape that its prompt colours and that shows its prompt.
+"""Image rendering: a landscape in the prompt's colors, with the prompt as its caption.
 
-Only this room imports Pillow, and only the drawing of a picture imports this room.
+Only this module imports Pillow, and it is imported only when an image is rendered.
 """
 
 import io
@@ -19,37 +19,37 @@ _STARS: Final = 160
 
 
 @lru_cache(maxsize=16)
-def drawn(prompt: str, width: int, height: int, variation: str) -> bytes:
-    """Draw a picture; the same arguments give the same bytes.
+def render(prompt: str, width: int, height: int, variation: str) -> bytes:
+    """Draw an image; the same arguments give the same bytes.
 
     Args:
-        prompt: What the picture is to show; written into it, and into its metadata.
+        prompt: What the image is to show; written into it, and into its metadata.
         width: In pixels.
         height: In pixels.
-        variation: Every other parameter of the picture, as a text.
+        variation: Every other parameter of the image, as a text.
 
     Returns:
         A PNG of exactly that size.
     """
-    dice = random.Random(f"{prompt}/{variation}")  # noqa: S311 - a picture, not a secret
+    dice = random.Random(f"{prompt}/{variation}")  # noqa: S311 - an image, not a secret
     palette = palette_of(prompt, dice)
-    picture = _sky(palette, width, height)
-    _light(picture, palette, dice)
+    image = _sky(palette, width, height)
+    _light(image, palette, dice)
     for layer in range(_RIDGES):
-        _ridge(picture, palette, layer, dice)
-    _caption(picture, prompt)
+        _ridge(image, palette, layer, dice)
+    _caption(image, prompt)
     notes = PngImagePlugin.PngInfo()
     notes.add_itxt("Description", prompt)
     file = io.BytesIO()
-    picture.save(file, "PNG", pnginfo=notes, compress_level=4)
+    image.save(file, "PNG", pnginfo=notes, compress_level=4)
     return file.getvalue()
 
 
 def draw(parameters: Mapping[str, Any]) -> bytes:
-    """Draw a job's picture from its parameters."""
+    """Draw a job's image from its parameters."""
     rest = {k: v for k, v in parameters.items() if k not in ("prompt", "width", "height")}
     variation = "/".join(f"{name}={rest[name]}" for name in sorted(rest))
-    return drawn(parameters["prompt"], parameters["width"], parameters["height"], variation)
+    return render(parameters["prompt"], parameters["width"], parameters["height"], variation)
 
 
 def _sky(palette: Palette, width: int, height: int) -> Image.Image:
@@ -63,12 +63,12 @@ def _sky(palette: Palette, width: int, height: int) -> Image.Image:
     return column.resize((width, height), Image.Resampling.NEAREST)
 
 
-def _light(picture: Image.Image, palette: Palette, dice: random.Random) -> None:
+def _light(image: Image.Image, palette: Palette, dice: random.Random) -> None:
     """Put the sun or the moon into the sky, with its glow, and stars where it is dark."""
-    width, height = picture.size
+    width, height = image.size
     x, y = width * dice.uniform(0.22, 0.78), height * dice.uniform(0.2, 0.42)
     if palette.is_dark:
-        brush = ImageDraw.Draw(picture)
+        brush = ImageDraw.Draw(image)
         for _ in range(_STARS):
             spot = (dice.uniform(0, width), dice.uniform(0, height * 0.6))
             size = dice.uniform(0.3, 1.6) * height / 1024
@@ -76,20 +76,20 @@ def _light(picture: Image.Image, palette: Palette, dice: random.Random) -> None:
     radius = min(width, height) * dice.uniform(0.055, 0.085)
     glow = Image.new("L", (max(width // 8, 1), max(height // 8, 1)))
     ImageDraw.Draw(glow).ellipse(_round(x / 8, y / 8, radius / 3), fill=150)
-    glow = glow.filter(ImageFilter.GaussianBlur(radius / 6)).resize(picture.size)
-    picture.paste(palette.light, mask=glow)
-    disc = Image.new("L", picture.size)
+    glow = glow.filter(ImageFilter.GaussianBlur(radius / 6)).resize(image.size)
+    image.paste(palette.light, mask=glow)
+    disc = Image.new("L", image.size)
     ImageDraw.Draw(disc).ellipse(_round(x, y, radius), fill=255)
-    picture.paste(palette.light, mask=disc.filter(ImageFilter.GaussianBlur(1)))
+    image.paste(palette.light, mask=disc.filter(ImageFilter.GaussianBlur(1)))
 
 
 def _round(x: float, y: float, radius: float) -> tuple[float, float, float, float]:
     return x - radius, y - radius, x + radius, y + radius
 
 
-def _ridge(picture: Image.Image, palette: Palette, layer: int, dice: random.Random) -> None:
+def _ridge(image: Image.Image, palette: Palette, layer: int, dice: random.Random) -> None:
     """Lay one ridge before those behind it, the nearer the darker, with haze at its foot."""
-    width, height = picture.size
+    width, height = image.size
     share = layer / (_RIDGES - 1)
     base = height * (0.5 + 0.32 * share)
     outline = _outline(width, base, height * (0.11 - 0.05 * share), dice)
@@ -98,13 +98,13 @@ def _ridge(picture: Image.Image, palette: Palette, layer: int, dice: random.Rand
     ImageDraw.Draw(mask).polygon([*double, (2 * width, 2 * height), (0, 2 * height)], fill=255)
     mask = mask.resize((width, height), Image.Resampling.BOX)
     hazy = mixed(palette.low, palette.land, 0.25 + 0.5 * share)
-    colour = mixed(hazy, palette.near, share**2)
-    foot = mixed(colour, palette.low, 0.3 * (1 - share))
-    shade = Image.new("RGB", (1, height), colour)
+    color = mixed(hazy, palette.near, share**2)
+    foot = mixed(color, palette.low, 0.3 * (1 - share))
+    shade = Image.new("RGB", (1, height), color)
     for y in range(round(base - height * 0.08), height):
         along = min(max((y - base) / (height * 0.2) + 0.4, 0.0), 1.0)
-        shade.putpixel((0, y), mixed(colour, foot, along))
-    picture.paste(shade.resize((width, height), Image.Resampling.NEAREST), mask=mask)
+        shade.putpixel((0, y), mixed(color, foot, along))
+    image.paste(shade.resize((width, height), Image.Resampling.NEAREST), mask=mask)
 
 
 def _outline(
@@ -117,19 +117,19 @@ def _outline(
     ]
 
 
-def _caption(picture: Image.Image, prompt: str) -> None:
+def _caption(image: Image.Image, prompt: str) -> None:
     """Write the prompt at the foot, on a darker band, whole as far as four lines hold it."""
-    width, height = picture.size
+    width, height = image.size
     size = max(round(min(width, height) / 32), 13)
     font = ImageFont.load_default(size)
     margin = size
     lines = wrapped(prompt, lambda line: font.getlength(line) <= width - 2 * margin)
     tall = round(len(lines) * size * 1.3) + margin
-    band = picture.crop((0, height - tall, width, height))
+    band = image.crop((0, height - tall, width, height))
     dark = Image.new("RGB", band.size, (70, 70, 78))
     foot = ImageChops.multiply(band.filter(ImageFilter.GaussianBlur(6)), dark)
-    picture.paste(foot, (0, height - tall))
-    brush = ImageDraw.Draw(picture)
+    image.paste(foot, (0, height - tall))
+    brush = ImageDraw.Draw(image)
     for index, line in enumerate(lines):
         spot = (margin, height - tall + margin / 2 + index * size * 1.3)
         brush.text(spot, line, font=font, fill=(250, 248, 240))

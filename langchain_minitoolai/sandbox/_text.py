@@ -1,4 +1,4 @@
-"""What the default brain reads in a question: words, numbers, quotes, places, the subject."""
+"""Text extraction for the responder: words, numbers, quotes, places, the subject."""
 
 import math
 import re

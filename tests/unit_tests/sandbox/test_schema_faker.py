@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from langchain_minitoolai.sandbox._fill import fill
+from langchain_minitoolai.sandbox._schema_faker import fill
 
 TEXT = {"type": "string"}
 WHOLE = {"type": "integer"}

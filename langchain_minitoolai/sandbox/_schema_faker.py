@@ -1,10 +1,10 @@
-"""JSON that fits a schema, filled from a question's words."""
+"""Schema faker: JSON that fits a schema, filled from a question's words."""
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from langchain_minitoolai.sandbox import _words
+from langchain_minitoolai.sandbox import _text
 
 _Maker: TypeAlias = Callable[[str, Mapping[str, Any], int], Any]
 
@@ -22,7 +22,7 @@ _FORMATS: Final = {
     "uri": (r"https?://\S+", "https://example.com/"),
     "uuid": (r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", _NO_UUID),
 }
-"""What each looks like in a question, and what stands for it when there is none."""
+"""The pattern of each format in a question, and the value where there is none."""
 
 
 def fill(schema: Mapping[str, Any], question: str, *, name: str = "", sparse: bool = False) -> Any:
@@ -45,9 +45,9 @@ class _Filler:
         self._root = root
         self._question = question
         self._sparse = sparse
-        self._numbers = _words.numbers(called[1] if called else question)
-        self._quotes = _words.quotes(question)
-        self._sum = _words.arithmetic(question)
+        self._numbers = _text.numbers(called[1] if called else question)
+        self._quotes = _text.quotes(question)
+        self._sum = _text.arithmetic(question)
         self._said = 0
 
     def value(self, name: str, schema: Any, depth: int) -> Any:
@@ -111,8 +111,8 @@ class _Filler:
     def _wanted(self, name: str, part: Any, depth: int) -> bool:
         if not self._sparse:
             return depth < _DEEPEST
-        asked = set(_words.words(self._question))
-        return set(_words.words(name)) <= asked or bool(self._chosen(self._resolved(part)))
+        asked = set(_text.words(self._question))
+        return set(_text.words(name)) <= asked or bool(self._chosen(self._resolved(part)))
 
     def _array(self, name: str, schema: Mapping[str, Any], depth: int) -> list[Any]:
         if schema.get("prefixItems"):
@@ -152,7 +152,7 @@ class _Filler:
         named = self._named_number(name)
         if named in fitting:
             fitting = [named]
-        elif self._sum and _words.stems(name) & _RESULTS and _fits(self._sum[1], schema):
+        elif self._sum and _text.stems(name) & _RESULTS and _fits(self._sum[1], schema):
             return round(self._sum[1]) if whole else self._sum[1]
         elif not fitting:
             least = schema.get("minimum", schema.get("exclusiveMinimum", -1) + 1)
@@ -161,14 +161,14 @@ class _Filler:
         return fitting[0]
 
     def _named_number(self, name: str) -> float:
-        spaced = r"[\s_]*".join(map(re.escape, _words.words(name)))
+        spaced = r"[\s_]*".join(map(re.escape, _text.words(name)))
         gap = r"\s*(?:is|of|=|:|to)?\s*"
         pattern = rf"\b{spaced}{gap}(-?\d+(?:\.\d+)?)|(-?\d+(?:\.\d+)?)\s*{spaced}\b"
         found = re.search(pattern, self._question, re.IGNORECASE) if spaced else None
-        return _words.numbers(found[1] or found[2])[0] if found else float("nan")
+        return _text.numbers(found[1] or found[2])[0] if found else float("nan")
 
     def _boolean(self, name: str, schema: Mapping[str, Any], _depth: int) -> bool:
-        spaced = r"[\s_]*".join(map(re.escape, _words.words(name)))
+        spaced = r"[\s_]*".join(map(re.escape, _text.words(name)))
         if spaced and re.search(rf"\b(?:no|not|without)\s+{spaced}", self._question, re.IGNORECASE):
             return False
         if spaced and re.search(rf"\b{spaced}\b", self._question, re.IGNORECASE):
@@ -176,7 +176,7 @@ class _Filler:
         return bool(schema.get("default", True))
 
     def _text(self, name: str, schema: Mapping[str, Any], _depth: int) -> str:
-        text = self._formatted(schema) or self._spoken(name, schema)
+        text = self._formatted(schema) or self._phrase(name, schema)
         least, most = schema.get("minLength", 0), schema.get("maxLength")
         return text.ljust(least, ".")[:most]
 
@@ -187,19 +187,19 @@ class _Filler:
         found = re.search(pattern, self._question)
         return found[0] if found else example
 
-    def _spoken(self, name: str, schema: Mapping[str, Any]) -> str:
-        stems = _words.stems(name)
+    def _phrase(self, name: str, schema: Mapping[str, Any]) -> str:
+        stems = _text.stems(name)
         if self._sum and stems & _RESULTS:
             return str(self._sum[1])
-        if stems & _PLACES and (place := _words.place(self._question)):
+        if stems & _PLACES and (place := _text.place(self._question)):
             return place
         if self._quotes:
             return self._quotes.pop(0)
         if isinstance(schema.get("default"), str):
             return str(schema["default"])
         self._said += 1
-        subject = _words.subject(self._question) or "something"
-        return subject if self._said == 1 else f"{' '.join(_words.words(name))} of {subject}"
+        subject = _text.subject(self._question) or "something"
+        return subject if self._said == 1 else f"{' '.join(_text.words(name))} of {subject}"
 
 
 def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

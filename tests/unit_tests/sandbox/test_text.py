@@ -2,11 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_minitoolai.sandbox import _words
+from langchain_minitoolai.sandbox import _text
 
 
 def test_words_come_apart_at_case_and_underscores() -> None:
-    assert _words.words("getWeather my_tool, Æble 3x") == [
+    assert _text.words("getWeather my_tool, Æble 3x") == [
         "get", "weather", "my", "tool", "æble", "x",
     ]  # fmt: skip
 
@@ -23,11 +23,11 @@ def test_words_come_apart_at_case_and_underscores() -> None:
     ],
 )
 def test_words_of_one_meaning_have_one_stem(one: str, other: str) -> None:
-    assert _words.stems(one) & _words.stems(other)
+    assert _text.stems(one) & _text.stems(other)
 
 
 def test_little_words_have_no_stem() -> None:
-    assert _words.stems("What is the use of the tool?") == frozenset()
+    assert _text.stems("What is the use of the tool?") == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -41,18 +41,18 @@ def test_little_words_have_no_stem() -> None:
     ],
 )
 def test_numbers_are_read_in_order(text: str, expected: list[float]) -> None:
-    found = _words.numbers(text)
+    found = _text.numbers(text)
     assert found == expected
     assert [type(n) for n in found] == [type(n) for n in expected]
 
 
 @pytest.mark.parametrize("quote", ['"a b"', "“a b”", "«a b»", "`a b`", "'a b'", "‘a b’"])
 def test_quotes_are_read_in_every_form(quote: str) -> None:
-    assert _words.quotes(f"say {quote} now") == ["a b"]
+    assert _text.quotes(f"say {quote} now") == ["a b"]
 
 
 def test_an_apostrophe_is_no_quote() -> None:
-    assert _words.quotes("it's what isn't") == []
+    assert _text.quotes("it's what isn't") == []
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_an_apostrophe_is_no_quote() -> None:
     ],
 )
 def test_a_place_is_the_name_after_a_preposition(text: str, expected: str | None) -> None:
-    assert _words.place(text) == expected
+    assert _text.place(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_place_is_the_name_after_a_preposition(text: str, expected: str | None
     ],
 )
 def test_a_request_is_reduced_to_its_subject(text: str, expected: str) -> None:
-    assert _words.subject(text) == expected
+    assert _text.subject(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,12 @@ def test_a_request_is_reduced_to_its_subject(text: str, expected: str) -> None:
     ],
 )
 def test_sums_are_worked_out(text: str, expected: tuple[str, float] | None) -> None:
-    assert _words.arithmetic(text) == expected
+    assert _text.arithmetic(text) == expected
 
 
 @given(st.text())
 def test_any_text_can_be_read(text: str) -> None:
-    _words.numbers(text)
-    _words.arithmetic(text)
-    _words.stems(text)
-    assert _words.subject(text) in text
+    _text.numbers(text)
+    _text.arithmetic(text)
+    _text.stems(text)
+    assert _text.subject(text) in text
