@@ -148,6 +148,20 @@ def faults() -> str:
     return table(("Chapter", "Fault", "What holds"), rows)
 
 
+def known_faults() -> str:
+    """Every fault that a kind of client can't hold, and why."""
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    from tests.faults.targets import TARGETS  # noqa: PLC0415 - this table needs the tests
+
+    rows = [
+        (target.title, name, reason)
+        for target in TARGETS.values()
+        for name, reason in target.known.items()
+    ]
+    return table(("Over", "Fault", "Why"), rows)
+
+
 def tool_tokens() -> str:
     """Tokens that bound tools add to every request, by the model's own estimate."""
     from langchain_minitoolai import ChatMiniToolAI  # noqa: PLC0415 - only this table needs it
@@ -172,6 +186,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "image-parameters": image_parameters,
     "image-names": image_names,
     "faults": faults,
+    "known-faults": known_faults,
     "tool-tokens": tool_tokens,
 }
 

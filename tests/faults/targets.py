@@ -34,6 +34,7 @@ class Target:
         swallows: Whether a break may swallow what came just before it, unseen.
         more: Options of its own.
         clients: HTTP clients of its own: an option's name, and where the class is.
+        title: What the documentation calls its HTTP client.
         known: Faults that it does not hold, or not always, each with the reason.
         modes: The modes that go over clients of its own.
     """
@@ -46,6 +47,7 @@ class Target:
     swallows: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
     clients: Mapping[str, str] = field(default_factory=dict)
+    title: str = "the package's own clients"
     known: Mapping[str, str] = field(default_factory=dict)
     modes: tuple[str, ...] = ("invoke", "stream", "ainvoke", "astream")
 
@@ -119,6 +121,7 @@ TARGETS: dict[str, Target] = {
             ours=True,
             swallows=True,
             more={"async_transport": "aiohttp"},
+            title='`async_transport="aiohttp"`',
             known={**_BEYOND_AIOHTTP, **_MALFORMED, "racing keep-alive": _STALE},
             modes=_ASYNC,
         ),
@@ -130,6 +133,7 @@ TARGETS: dict[str, Target] = {
             ours=True,
             swallows=True,
             clients={"http_async_client": "httpx_aiohttp:HttpxAiohttpClient"},
+            title="your `HttpxAiohttpClient`",
             known={
                 **_BEYOND_AIOHTTP,
                 **_MALFORMED,
@@ -146,6 +150,7 @@ TARGETS: dict[str, Target] = {
             ("langchain_minitoolai.errors.MiniToolAIError",),
             ours=True,
             clients={"http_client": "httpx2:Client", "http_async_client": "httpx2:AsyncClient"},
+            title="your `httpx` or `httpx2` clients",
             known={
                 **_BEYOND_THE_END,
                 **_COOKIES,
