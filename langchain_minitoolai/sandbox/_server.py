@@ -1,4 +1,4 @@
-"""Sandbox server: a loopback socket, in a thread of its own."""
+"""A sandbox on a loopback socket, in a thread of its own."""
 
 import asyncio
 import secrets
