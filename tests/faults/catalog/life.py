@@ -189,9 +189,7 @@ def _cancels(
             task.cancel()
             await asyncio.sleep(0)
         return (
-            await _ended(task, began)
-            or await bench.ais_released()
-            or await bench.astill_answers()
+            await _ended(task, began) or await bench.ais_released() or await bench.astill_answers()
         )
 
     return play
