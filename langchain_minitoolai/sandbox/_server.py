@@ -1,4 +1,4 @@
-"""A sandbox on a loopback socket, in a thread of its own."""
+"""Sandbox server: a loopback socket, in a thread of its own."""
 
 import asyncio
 import secrets
