@@ -166,7 +166,7 @@ async def _consume(model: BaseChatModel) -> None:
         pass
 
 
-async def _settled(task: asyncio.Task[Any], began: float) -> Verdict:
+async def _ended(task: asyncio.Task[Any], began: float) -> Verdict:
     done, _ = await asyncio.wait([task], timeout=SOON)
     if not done:
         return "the task goes on"
@@ -189,9 +189,7 @@ def _cancels(
             task.cancel()
             await asyncio.sleep(0)
         return (
-            await _settled(task, began)
-            or await bench.ais_released()
-            or await bench.astill_answers()
+            await _ended(task, began) or await bench.ais_released() or await bench.astill_answers()
         )
 
     return play
@@ -238,7 +236,7 @@ async def _cancel_backoff(bench: Bench) -> Verdict:
     await bench.asked()
     began = time.monotonic()
     task.cancel()
-    verdict = await _settled(task, began)
+    verdict = await _ended(task, began)
     if verdict or len(bench.record.requests) != 1:
         return verdict or f"sent {len(bench.record.requests)} requests"
     return await bench.ais_released(1) or await bench.astill_answers()
