@@ -16,6 +16,7 @@ USAGE_GRACE: Final = 5.0
 """Seconds to wait for what may follow the finish reason: the usage, and `[DONE]`."""
 DRAIN_SECONDS: Final = 0.05
 """Seconds to wait after `[DONE]` for the last bytes of the body, to keep the connection."""
+_TOKENS: Final = ("prompt_tokens", "completion_tokens", "total_tokens")
 _STEP: Final = 64 * 1024
 """The most bytes that one step of decompression gives."""
 _GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -141,7 +142,10 @@ class StreamReader(Generic[T, R]):
                 raise failure
             items: list[T] = self.parser.end()
         except errors.MiniToolAIError as error:
-            error.usage = self.parser.usage
+            usage = self.parser.usage or {}
+            error.usage = {
+                name: usage[name] for name in _TOKENS if isinstance(usage.get(name), int)
+            }
             raise
         return items
 

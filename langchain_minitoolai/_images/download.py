@@ -1,13 +1,13 @@
 """Image downloads: bare requests, checked addresses, redirects followed by hand."""
 
 from functools import partial
+from itertools import count
 from typing import Final
 
 from langchain_minitoolai._http.effects import Clock, Download, Response, Sleep, Workflow
 from langchain_minitoolai._http.retry import RETRYABLE_STATUS, backoff
 from langchain_minitoolai._image_files import MAX_BYTES
 from langchain_minitoolai._images.ssrf import (
-    MAX_REDIRECTS,
     check_url,
     pick_public_ip,
     redirect_target,
@@ -50,7 +50,7 @@ def fetch_image(url: str, *, loopback: bool, clock: Clock, deadline: float) -> W
 
 def _follow(url: str, *, loopback: bool, clock: Clock, deadline: float) -> Workflow[bytes]:
     """Fetch once, over at most three redirects, each checked like the first address."""
-    for hop in range(MAX_REDIRECTS + 1):
+    for hop in count():  # `redirect_target` bounds it
         check_url(url, loopback=loopback)
         response = yield from _get(url, loopback=loopback, clock=clock, deadline=deadline)
         if response.status == _OK:

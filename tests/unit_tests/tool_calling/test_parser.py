@@ -1,8 +1,10 @@
 import itertools
 import json
 import re
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -644,6 +646,17 @@ def test_a_parser_keeps_nothing_of_the_text_that_has_passed() -> None:
     assert max(map(len, kept)) < 10
 
 
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Measure without coverage's tracing, which takes more time than parsing."""
+    trace = sys.gettrace()
+    sys.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(trace)
+
+
 HOSTILE = {
     "tags": "<tool_call>",
     "open tags": "<tool_call>{",
@@ -668,8 +681,14 @@ HOSTILE = {
 @pytest.mark.parametrize("opening", ["", "x", "<tool_call>", TAG, f'{TAG}{{"a": "', "```json\n{"])
 @pytest.mark.parametrize("unit", HOSTILE.values(), ids=list(HOSTILE))
 def test_any_answer_takes_time_in_proportion_to_its_length(opening: str, unit: str) -> None:
-    answer = opening + unit * (100_000 // len(unit))
-    started = time.process_time()
-    read([answer])
-    read(answer[start : start + 5] for start in range(0, len(answer), 5))
-    assert time.process_time() - started < 3
+    def seconds(size: int) -> float:
+        answer = opening + unit * (size // len(unit))
+        started = time.process_time()
+        read([answer])
+        read(answer[start : start + 5] for start in range(0, len(answer), 5))
+        return time.process_time() - started
+
+    with untraced():
+        few = min(seconds(10_000) for _ in range(3))
+        many = min(seconds(80_000) for _ in range(2))
+    assert many < 0.1 + 2.5 * 8 * few, "quadratic time would be 64 times as much"
