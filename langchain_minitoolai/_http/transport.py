@@ -181,11 +181,11 @@ class _Stream(httpcore.NetworkStream):
         self._remaining = _REMAINING.get()
         self._was_read = False
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - httpcore's signature
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         self._was_read = True
         return self._inner.read(max_bytes, self._remaining())
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - httpcore's signature
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._remaining, self._was_read = _REMAINING.get(), False
         self._inner.write(buffer, self._remaining())
 
