@@ -18,7 +18,6 @@ from langchain_minitoolai._tool_calling.quotations import ARGUMENT_KEYS, Quotati
 MAX_UNKEYED: Final = 32  # more are text: each is looked for in all of the input
 _CALL_KEYS: Final = frozenset({"name", "id", "type", *ARGUMENT_KEYS})
 _TAGS: Final = ("<tool_call", "</tool_call", "<think>", "</think>")
-_TAG_LENGTH: Final = 80
 _UNFINISHED_TAG: Final = re.compile(r"</?tool_call(?:\s[^<>]{0,60})?", re.IGNORECASE)
 _CLOSE_TAG: Final = re.compile(r"</tool_call(?:\s[^<>]{0,60})?>", re.IGNORECASE)
 _BETWEEN: Final = re.compile(r"(?:[\s,`]|</?tool_call(?:\s[^<>]{0,60})?>)++", re.IGNORECASE)
@@ -83,6 +82,7 @@ class ToolCallParser:
         self._gap: list[str] = []  # what is not shown unless text follows
         self._in_gap = self._fence_in_gap = False
         self._calls, self._id = 0, ""  # how many are over; the one that is being streamed
+        self._sent: list[str] = []  # its arguments
 
     def feed(self, text: str) -> list[Event]:
         """Parse a piece of the answer."""
@@ -108,7 +108,7 @@ class ToolCallParser:
 
     def _tail(self, text: str) -> int:
         """Find where a tag or the key may have begun at the end of the text."""
-        start = text.rfind("<", max(0, len(text) - _TAG_LENGTH))
+        start = text.rfind("<", max(0, len(text) - 80))
         tail = text[start:].lower()
         begun = any(tag.startswith(tail) for tag in _TAGS) and tail not in _TAGS[2:]
         if start >= 0 and (begun or _UNFINISHED_TAG.fullmatch(tail)):
@@ -242,10 +242,12 @@ class ToolCallParser:
         if content.name in self._names:
             if not self._id:
                 self._settle_gap()
-                self._id = self._new_id()
+                self._id, self._sent = self._new_id(), []
                 self._add(events.CallStart(self._calls, self._id, content.name))
-            if piece := content.take_arguments():
-                self._add(events.CallArguments(self._calls, piece))
+            if content.new:
+                self._sent += content.new
+                self._add(events.CallArguments(self._calls, "".join(content.new)))
+                content.new.clear()
         if match := _CLOSE_TAG.match(text, end):
             self._state = self._text
             self._end_keyed("")
@@ -253,19 +255,17 @@ class ToolCallParser:
         return end
 
     def _end_keyed(self, reason: str) -> None:
-        content = self._content
+        content, sent = self._content, "".join(self._sent)
         self._settle_gap()
         values, rest, error = _decode_values(content.text)
         for value, raw in values:
             call = _read_call(value, self._names, keyed=True)
-            if self._id and not call.problem:
-                streamed = (content.name, decode_arguments(content.arguments))
-                again = streamed != (call.name, call.arguments)
-                call = call._replace(problem="the call gives a key twice" if again else "")
-            if call.problem:
-                self._add_invalid(call.name or None, raw, call.problem)
+            streamed = (content.name, DECODER.decode(sent)) if self._id else call[:2]
+            problem = call.problem or ("the call gives a key twice" if streamed != call[:2] else "")
+            if problem:
+                self._add_invalid(call.name or None, raw, problem)
             elif self._id:
-                self._add(events.CallEnd(self._calls, content.arguments))
+                self._add(events.CallEnd(self._calls, sent))
                 self._next_call()
             else:
                 self._add_call(call)
@@ -276,10 +276,8 @@ class ToolCallParser:
             self._again = rest
 
     def _add(self, *added: Event) -> None:
-        if text := mask_key("".join(self._out), self._key):
-            self._events.append(events.Text(text))
-        self._out = []
-        self._events += added
+        text, self._out = mask_key("".join(self._out), self._key), []
+        self._events += [events.Text(text), *added] if text else added
 
     def _take_events(self) -> list[Event]:
         self._add()
@@ -294,7 +292,7 @@ class ToolCallParser:
 
     def _add_invalid(self, name: str | None, raw: str, reason: str) -> None:
         raw, started = mask_key(raw.strip(), self._key), bool(self._id)
-        suffix = events.invalidating_suffix(self._content.arguments if started else raw)
+        suffix = events.invalidating_suffix("".join(self._sent) if started else raw)
         call_id = self._id or self._new_id()
         self._add(events.InvalidCall(self._calls, call_id, name, raw, reason, started, suffix))
         self._next_call()
@@ -321,16 +319,15 @@ def _read_call(value: Any, names: frozenset[str], *, keyed: bool) -> _Call:
     if not isinstance(name, str):
         return _Call("", {}, "it is no JSON object that names a tool")
     if name not in names:
-        bound = ", ".join(sorted(names)) or "none"
-        return _Call(name, {}, f"no tool is called {name!r}; those to call are: {bound}")
+        known = ", ".join(sorted(names)) or "none"
+        return _Call(name, {}, f"no tool is called {name!r}; those to call are: {known}")
     if strange := [key for key in value if key not in _CALL_KEYS]:
         return _Call(name, {}, f"{strange[0]!r} is no key of a call")
-    given = [value[key] for key in ARGUMENT_KEYS if key in value]
+    given = [value[key] for key in ARGUMENT_KEYS if key in value] or [None]
     if len(given) > 1:
         return _Call(name, {}, "the call gives its arguments twice")
-    arguments = given[0] if given else None
     try:
-        return _Call(name, decode_arguments((arguments or {}) if keyed else arguments), "")
+        return _Call(name, decode_arguments((given[0] or {}) if keyed else given[0]), "")
     except ValueError as error:
         return _Call(name, {}, f"the arguments can't be read: {error}")
 
@@ -344,8 +341,8 @@ def _decode_values(text: str) -> tuple[list[tuple[Any, str]], str, str]:
             value, end = DECODER.raw_decode(text, position)
         except (ValueError, RecursionError) as problem:
             return values, text[position:], f"it is no JSON: {problem}"
-        each = value if isinstance(value, list) else [value]
-        values += ((one, text[position:end]) for one in each)
+        inner = value if isinstance(value, list) else [value]
+        values += ((each, text[position:end]) for each in inner)
         position = _end_of(_BETWEEN, text, end)
     return values, "", ""
 
@@ -364,6 +361,7 @@ class _Content:
     Attributes:
         head: Its first characters.
         name: The tool's name, once a call has begun in the form asked for.
+        new: Pieces of its arguments that nobody has taken yet.
     """
 
     def __init__(self, *, keyed: bool) -> None:
@@ -374,22 +372,11 @@ class _Content:
         self._between = None if keyed else _BLANKS  # what may stand here besides JSON
         self._in_string = self._escaped = False
         self._start = self._end = -1  # where the arguments stand
-        self._arguments: list[str] = []
-        self._taken = 0
+        self.new: list[str] = []
 
     @property
     def text(self) -> str:
         return "".join(self._pieces)
-
-    @property
-    def arguments(self) -> str:
-        return "".join(self._arguments)
-
-    def take_arguments(self) -> str:
-        """Take the argument text that has come since the last time."""
-        piece = "".join(self._arguments[self._taken :])
-        self._taken = len(self._arguments)
-        return piece
 
     def may_be_call(self, names: frozenset[str]) -> bool:
         """Check whether the first key, and the name where that comes first, are a call's."""
@@ -446,6 +433,6 @@ class _Content:
         if self._start >= 0:
             first = max(self._start - self._length, 0)
             last = len(piece) if self._end < 0 else max(self._end - self._length, 0)
-            self._arguments += [piece[first:last]] if first < last else []
+            self.new += [piece[first:last]] if first < last else []
         self._pieces.append(piece)
         self._length += len(piece)
