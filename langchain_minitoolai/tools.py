@@ -205,12 +205,12 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
     def __getstate__(self) -> dict[Any, Any]:
         """Leave out the schema, a class made at run time."""
         state = super().__getstate__()
-        private: Mapping[str, Any] = state["__pydantic_private__"] or {}
-        memo = dict.fromkeys(private.keys() & {"_tool_call_schema_memo"})
+        forgotten = {"args_schema", "_tool_call_schema_memo"}  # the latter is core's own memo
         return {
-            **state,
-            "__dict__": {**state["__dict__"], "args_schema": None},
-            "__pydantic_private__": {**private, **memo},
+            part: {**fields, **dict.fromkeys(fields.keys() & forgotten)}
+            if isinstance(fields, dict)
+            else fields
+            for part, fields in state.items()
         }
 
     def __setstate__(self, state: dict[Any, Any]) -> None:

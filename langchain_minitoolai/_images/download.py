@@ -1,7 +1,6 @@
 """Image downloads: bare requests, checked addresses, redirects followed by hand."""
 
 from functools import partial
-from itertools import count
 from typing import Final
 
 from langchain_minitoolai._http.effects import Clock, Download, Response, Sleep, Workflow
@@ -50,16 +49,17 @@ def fetch_image(url: str, *, loopback: bool, clock: Clock, deadline: float) -> W
 
 def _follow(url: str, *, loopback: bool, clock: Clock, deadline: float) -> Workflow[bytes]:
     """Fetch once, over at most three redirects, each checked like the first address."""
-    for hop in count():  # `redirect_target` bounds it
+    hops = 0
+    while True:
         check_url(url, loopback=loopback)
         response = yield from _get(url, loopback=loopback, clock=clock, deadline=deadline)
         if response.status == _OK:
             return response.body
         location = response.headers.get("location")
-        target = redirect_target(url, response.status, location, hops=hop, loopback=loopback)
+        target = redirect_target(url, response.status, location, hops=hops, loopback=loopback)
         if target is None:
             break
-        url = target
+        url, hops = target, hops + 1
     status = response.status
     raise ImageDownloadError(
         f"the image's address answers with HTTP {status}",

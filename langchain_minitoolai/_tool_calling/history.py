@@ -19,7 +19,7 @@ from langchain_minitoolai._tool_calling.prompt import (
 
 Part: TypeAlias = dict[str, Any]
 ImageReader: TypeAlias = Callable[[Mapping[str, Any]], Part | None]
-"""Turns a content block into an `image_url` part; `None` says that it is no image."""
+"""Turns a content block into an `image_url` part; `None` where it is no image."""
 
 _CALLS: Final = ("tool_use", "tool_call", "function_call")
 NON_CONTENT_BLOCKS: Final = (

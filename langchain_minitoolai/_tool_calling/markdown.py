@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final, Literal, TypeAlias
 
 Kind: TypeAlias = Literal["text", "fence", "fence_end", "tag"]
-"""Kinds of tokens; `fence`: of a line that opens or closes a fence, or may do so; `fence_end`:
+"""What a token is; `fence`: of a line that opens or closes a fence, or may do so; `fence_end`:
 the end of a line that closed one; `tag`: a `<tool_call>` outside of code and thoughts."""
 
 _TOKEN: Final = re.compile(
@@ -17,15 +17,15 @@ class MarkdownScanner:
     """Scans an answer's text; any cut of it gives the same kinds.
 
     Attributes:
-        fence: The backticks or tildes that opened the fence; empty outside of one.
-        thinking: Whether the position is inside `<think>`.
-        has_content: Whether more than thoughts and the lines of fences was read.
+        fence: The backticks or tildes that opened the fence around here; empty without one.
+        thinking: Whether thoughts stand around here.
+        has_text: Whether more than thoughts and the lines of fences was read.
     """
 
     def __init__(self) -> None:
         """Stand at the start of the answer's first line."""
         self.fence = ""
-        self.has_content = self.thinking = False
+        self.has_text = self.thinking = False
         self._indent: int | None = 0  # blanks since the line's start, while nothing else stood
         self._span = 0  # how many backticks opened the code span around here
         self._run, self._count, self._run_is_first = "", 0, False
@@ -66,7 +66,7 @@ class MarkdownScanner:
         blank = token.isspace()
         if not blank:
             self.thinking = tag == "<think>" and self._indent is not None and not self.fence
-            self.has_content = self.has_content or (not self._in_info and not self.thinking)
+            self.has_text = self.has_text or (not self._in_info and not self.thinking)
             self._closing = False
         fits = blank and self._indent is not None and self._indent + len(token) < 4
         self._indent = (self._indent or 0) + len(token) if fits else None
@@ -82,7 +82,7 @@ class MarkdownScanner:
         self._count += len(run)
         self._indent = None
         in_fence_line = self._run_is_first or self._in_info
-        self.has_content = self.has_content or not in_fence_line
+        self.has_text = self.has_text or not in_fence_line
         return "fence" if in_fence_line else "text"
 
     def _end_run(self) -> None:

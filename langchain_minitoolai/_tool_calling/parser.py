@@ -151,19 +151,17 @@ class ToolCallParser:
             self._read("")
 
     def _text(self, text: str, position: int) -> int:
-        has_content = self._markdown.has_content
+        begun = self._markdown.has_text
         for kind, end in self._markdown.read(text, position):
             piece = text[position:end]
-            whole = (
-                kind == "text" and piece[0] in "{[" and not (has_content or self._markdown.thinking)
-            )
+            whole = kind == "text" and piece[0] in "{[" and not (begun or self._markdown.thinking)
             whole = whole and bool(_FENCE_LINE.fullmatch("".join(self._gap)))
             if (whole or kind == "tag") and not self._strict:
                 self._opening, self._state = "" if whole else piece, self._unkeyed
                 self._content = _Content(keyed=False)
                 return position if whole else end
             self._emit(piece, kind)
-            has_content, position = self._markdown.has_content, end
+            begun, position = self._markdown.has_text, end
         return position
 
     def _emit(self, text: str, kind: Kind = "text") -> None:
@@ -299,7 +297,7 @@ class ToolCallParser:
 
     def _next_call(self) -> None:
         self._calls += 1
-        self._id, self._in_gap, self._markdown.has_content = "", True, True
+        self._id, self._in_gap, self._markdown.has_text = "", True, True
         if not self._fence_in_gap:
             self._gap = []
         self._markdown.start_line()
@@ -353,7 +351,7 @@ def _end_of(pattern: re.Pattern[str], text: str, position: int, limit: int | Non
 
 
 class _Content:
-    """Content that may be calls: JSON values, as far as they go.
+    """What may be calls: JSON values, as far as they go.
 
     With the key, only a closing tag outside of strings ends it; without, whatever is neither
     JSON nor a tag or a fence between values.

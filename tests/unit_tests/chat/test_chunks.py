@@ -1,5 +1,6 @@
 import itertools
 import json
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -643,3 +644,14 @@ def test_content_in_blocks_is_left_to_core() -> None:
     assert message.content_blocks == [{"type": "text", "text": "Hi"}]
     chunk = AIMessageChunk(content=content, response_metadata=METADATA)
     assert chunk.content_blocks == [{"type": "text", "text": "Hi"}]
+
+
+@pytest.mark.parametrize("unit", [" ", "\n", "`", "` ", "`\n"])
+@pytest.mark.parametrize("opening", ["", "```json\n"])
+def test_stripping_a_fence_takes_time_in_proportion_to_the_text(opening: str, unit: str) -> None:
+    started = time.process_time()
+    fence = CodeFenceStripper()
+    for char in opening + unit * (20_000 // len(unit)):
+        fence.feed(char)
+    fence.flush()
+    assert time.process_time() - started < 5

@@ -3,6 +3,7 @@
 import json
 import socket
 import ssl
+import time
 from typing import Any
 
 import aiohttp
@@ -463,3 +464,10 @@ def test_an_unknown_error_after_the_headers_is_an_interrupted_stream() -> None:
     failure = mapped(UnknownError(SECRET), headers_received=True)
     assert type(failure) is errors.StreamInterruptedError
     assert SECRET not in str(failure)
+
+
+@pytest.mark.parametrize("unit", ["<title", "<title ", "<", "<script", "<style>", "<!--"])
+def test_any_page_is_read_in_no_time(unit: str) -> None:
+    started = time.process_time()
+    summarize_body(f"<html>{unit * (64 * 1024 // len(unit))}".encode())
+    assert time.process_time() - started < 0.5

@@ -1,6 +1,7 @@
 """Arguments of the image tool."""
 
 import json
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -160,3 +161,12 @@ def test_whatever_is_given_what_is_taken_is_within_the_documented_ranges(
         assert 256 <= body["width"] <= 1344
         assert 1 <= body["cfgScale"] <= 7
         assert body["scheduler"] in contract.SCHEDULERS
+
+
+@pytest.mark.parametrize("value", [" " * 20_000, "1" + " " * 20_000 + "x", " \n" * 20_000 + "p"])
+@pytest.mark.parametrize("name", ["width", "size", "cfg_scale", "scheduler"])
+def test_any_value_is_read_in_no_time(name: str, value: str) -> None:
+    started = time.process_time()
+    with pytest.raises(ValidationError):
+        arguments_schema().model_validate({"prompt": "a fox", name: value})
+    assert time.process_time() - started < 0.5

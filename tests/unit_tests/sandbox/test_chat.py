@@ -11,10 +11,12 @@ from langchain_minitoolai.sandbox._chat import (
     SNAPSHOTS,
     Frame,
     ToolCall,
+    call_tag,
     compose,
     events,
     pieces,
     prompt_tokens,
+    prompted_text,
     usage_of,
 )
 
@@ -122,3 +124,38 @@ def test_a_prompt_s_tokens_count_texts_images_tools_and_calls() -> None:
     assert tokens({**hello, "content": [image(detail="low")]}) == 89
     assert tokens(called) > 4
     assert tokens(hello, tools=[{"name": "f"}]) > 5
+
+
+CALLS = [ToolCall("add", {"a": 1}), ToolCall("now")]
+ADD = '{"name": "add", "arguments": {"a": 1}}'
+NOW = '{"name": "now", "arguments": {}}'
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("keyed", f"<t>\n{ADD}\n</tool_call>\n<t>\n{NOW}\n</tool_call>"),
+        ("quoted", f"<t>\n{ADD}\n</tool_call>\n<t>\n{NOW}\n</tool_call>"),
+        ("unkeyed", f"<tool_call>\n{ADD}\n</tool_call>\n<tool_call>\n{NOW}\n</tool_call>"),
+        ("single_line", f"<t>{ADD}</tool_call>\n<t>{NOW}</tool_call>"),
+        ("unclosed", f"<t>\n{ADD}\n<t>\n{NOW}"),
+        ("bare", f"[{ADD}, {NOW}]"),
+        ("fenced", f"```json\n[{ADD}, {NOW}]\n```"),
+    ],
+)
+def test_calls_are_written_in_the_form_that_is_chosen(form: Any, text: str) -> None:
+    assert prompted_text(["Yes.", *CALLS], "<t>", form) == f"Yes.\n{text}"
+
+
+def test_a_wrong_key_and_arguments_as_text_are_slips() -> None:
+    assert prompted_text(CALLS[:1], "<t>", "wrong_key").startswith('<tool_call key="000000">')
+    assert '"arguments": "{\\"a\\": 1}"' in prompted_text(CALLS[:1], "<t>", "string_arguments")
+
+
+def test_the_tag_is_the_last_that_the_developer_message_shows() -> None:
+    rules = 'Not <tool_call>, but\n<tool_call key="k3f9ab">\n{}\n</tool_call>'
+    asked = [{"role": "user", "content": "<tool_call key='x'>"}]
+    assert call_tag({"messages": [{"role": "developer", "content": rules}, *asked]}) == (
+        '<tool_call key="k3f9ab">'
+    )
+    assert call_tag({"messages": asked}) == "<tool_call>"
