@@ -11,7 +11,7 @@
 It needs the extra `sandbox`; importing it loads nothing of that.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Final
@@ -51,6 +51,8 @@ def running(  # noqa: PLR0913 - each is a switch of its own
     token_seconds: float = 0.0,
     native_tools: bool = False,
     call_form: CallForm = "keyed",
+    models: Iterable[str] | Mapping[str, tuple[float, float] | None] = (),
+    fields: Iterable[str] = (),
     upstream: str | None = None,
     upstream_model: str | None = None,
 ) -> Iterator[Service]:
@@ -71,6 +73,11 @@ def running(  # noqa: PLR0913 - each is a switch of its own
             prompt asks for; the rest are what models do instead: `"unkeyed"`, `"wrong_key"`,
             `"single_line"`, `"unclosed"`, `"string_arguments"`, `"fenced"` and `"bare"` JSON.
             `"quoted"` calls as asked, and repeats results and questions word for word.
+        models: Chat models to serve besides the documented ones: names, or a mapping of names to
+            prices in USD per million tokens read and written; what has no price costs nothing.
+            Those named like OpenAI's reasoning models (`gpt-5…`, `o3…`) refuse `temperature`
+            and spend tokens on thinking.
+        fields: Fields of chat requests to accept besides the documented ones, with any value.
         upstream: The address of an OpenAI-compatible server that answers in place of the
             built-in responder.
         upstream_model: That server's name of the model to use; by default the one asked for
@@ -81,9 +88,12 @@ def running(  # noqa: PLR0913 - each is a switch of its own
 
     Raises:
         ImportError: The extra `sandbox` is not installed.
+        TypeError: `models` or `fields` is one text.
         OSError: The port is taken, or the address is not this machine's.
     """
     _check_extra()
+    if isinstance(models, str) or isinstance(fields, str):
+        raise TypeError(f"models is {models!r} and fields {fields!r}; allowed: lists of names")
     from langchain_minitoolai.sandbox._server import served  # noqa: PLC0415 - needs the extra
 
     settings = Settings(
@@ -93,6 +103,8 @@ def running(  # noqa: PLR0913 - each is a switch of its own
         token_seconds=token_seconds,
         native_tools=native_tools,
         call_form=call_form,
+        models=dict(models) if isinstance(models, Mapping) else dict.fromkeys(models),
+        fields=tuple(fields),
         upstream=upstream,
         upstream_model=upstream_model,
     )

@@ -20,6 +20,7 @@ _EXPOSED: Final = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the two lines to export, and serve until interrupted."""
     options = _parser().parse_args(arguments)
+    options.models = dict(options.models)
     try:
         with _ended_by_signals(), sandbox.running(**vars(options)) as service:
             for name, value in service.environment.items():
@@ -63,6 +64,15 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def model_with_price(text: str) -> tuple[str, tuple[float, float] | None]:
+    """Read `NAME` or `NAME=READ,WRITTEN`."""
+    name, equals, prices = text.partition("=")
+    if not equals:
+        return name, None
+    read, written = map(float, prices.split(","))
+    return name, (read, written)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m langchain_minitoolai.sandbox",
@@ -86,6 +96,23 @@ def _parser() -> argparse.ArgumentParser:
         choices=get_args(sandbox.CallForm),
         default="keyed",
         help="how calls are written (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        dest="models",
+        metavar="NAME[=READ,WRITTEN]",
+        type=model_with_price,
+        help="serve this chat model too, at these USD per million tokens; can be repeated",
+    )
+    parser.add_argument(
+        "--field",
+        action="append",
+        default=[],
+        dest="fields",
+        metavar="NAME",
+        help="accept this field of chat requests too, such as reasoning_effort; can be repeated",
     )
     parser.add_argument(
         "--token-seconds",

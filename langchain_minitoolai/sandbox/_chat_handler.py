@@ -3,15 +3,20 @@
 import asyncio
 import hashlib
 import itertools
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from langchain_minitoolai.contract import DEFAULT_MAX_COMPLETION_TOKENS, TOKEN_LIMITS
+from langchain_minitoolai.contract import (
+    CHAT_PRICES,
+    DEFAULT_MAX_COMPLETION_TOKENS,
+    TOKEN_LIMITS,
+)
 from langchain_minitoolai.sandbox import _responder
 from langchain_minitoolai.sandbox._chat import (
     DONE,
@@ -28,7 +33,12 @@ from langchain_minitoolai.sandbox._chat import (
 )
 from langchain_minitoolai.sandbox._ledger import chat_charge
 from langchain_minitoolai.sandbox._service import Reply, Service, resolve
-from langchain_minitoolai.sandbox._validation import APIError, check_chat, insufficient_balance
+from langchain_minitoolai.sandbox._validation import (
+    APIError,
+    check_chat,
+    insufficient_balance,
+    is_reasoning,
+)
 from langchain_minitoolai.sandbox._waiting import LONG, unless_gone
 from langchain_minitoolai.sandbox.faults import (
     Break,
@@ -44,6 +54,16 @@ from langchain_minitoolai.sandbox.faults import (
 T = TypeVar("T")
 Drop: TypeAlias = Callable[[Any, Ending], None]
 """Ends the connection of a client, given by its address."""
+THINKING: Final = {
+    "none": 0,
+    "minimal": 16,
+    "low": 64,
+    "medium": 256,
+    "high": 1024,
+    "xhigh": 4096,
+}
+"""Tokens that a reasoning model thinks for, by effort; from `high` on more than the default
+`max_completion_tokens`."""
 
 
 class ChatHandler:
@@ -62,7 +82,12 @@ class ChatHandler:
             APIError: The request is not documented, too long, or not paid for.
         """
         settings = self._service.settings
-        check_chat(body, native=settings.native_tools)
+        check_chat(
+            body,
+            native=settings.native_tools,
+            models=settings.models,
+            fields=settings.fields,
+        )
         if self._service.balance <= 0:
             raise insufficient_balance()
         _check_length(body)
@@ -81,16 +106,24 @@ class ChatHandler:
     def _frame(self, model: str) -> Frame:
         mark = f"{self._service.settings.seed}/{next(self._count)}"
         name = hashlib.sha256(mark.encode()).hexdigest()[:29]
-        return Frame(f"chatcmpl-{name}", int(time.time()), SNAPSHOTS[model])
+        return Frame(f"chatcmpl-{name}", int(time.time()), SNAPSHOTS.get(model, model))
 
     async def _own(
         self, body: Mapping[str, Any], reply: Reply | None, frame: Frame
     ) -> AsyncIterator[bytes]:
         """Answer from the script or the responder; the charge is booked at once."""
-        answer = await asyncio.to_thread(_composed, body, reply, frame, self._service.call_form)
-        usage = usage_of(prompt_tokens(body), len(answer.deltas))
-        self._service.ledger.book(chat_charge(body["model"], usage))
+        limit = body.get("max_completion_tokens") or DEFAULT_MAX_COMPLETION_TOKENS
+        thought = min(_reasoning_tokens(body), limit)
+        answer = await asyncio.to_thread(
+            _composed, body, reply, frame, self._service.call_form, limit - thought
+        )
+        usage = usage_of(prompt_tokens(body), thought + len(answer.deltas), thought)
+        self._book(body["model"], usage)
         return self._paced(events(frame, answer, usage))
+
+    def _book(self, model: str, usage: Mapping[str, Any]) -> None:
+        prices = {**self._service.settings.models, **CHAT_PRICES}
+        self._service.ledger.book(chat_charge(model, usage, prices))
 
     async def _paced(self, stream: list[bytes]) -> AsyncIterator[bytes]:
         for one in stream:
@@ -125,7 +158,7 @@ class ChatHandler:
         except APIError as error:
             seen.error = error.error
         finally:
-            self._service.ledger.book(chat_charge(body["model"], seen.usage))
+            self._book(body["model"], seen.usage)
         if seen.error:
             yield event({"error": seen.error})
             return
@@ -197,7 +230,16 @@ class _UpstreamAnswer:
         return deltas
 
 
-def _composed(body: Mapping[str, Any], reply: Reply | None, frame: Frame, form: CallForm) -> Answer:
+def _reasoning_tokens(body: Mapping[str, Any]) -> int:
+    """Give the tokens that a model thinks for, more with more effort, however it is named."""
+    if not is_reasoning(body["model"]):
+        return 0
+    return THINKING.get(str(body.get("reasoning_effort")), THINKING["medium"])
+
+
+def _composed(
+    body: Mapping[str, Any], reply: Reply | None, frame: Frame, form: CallForm, limit: int
+) -> Answer:
     try:
         parts = _responder.answer(body, form) if reply is None else resolve(reply.parts, body)
     except Exception as error:
@@ -208,7 +250,7 @@ def _composed(body: Mapping[str, Any], reply: Reply | None, frame: Frame, form: 
     return compose(
         parts,
         native=bool(body.get("tools")),
-        limit=body.get("max_completion_tokens") or DEFAULT_MAX_COMPLETION_TOKENS,
+        limit=limit,
         stop=[stop] if isinstance(stop, str) else stop,
         finish_reason=reply.finish_reason if reply else None,
         stamp=frame.id.removeprefix("chatcmpl-"),
@@ -218,7 +260,8 @@ def _composed(body: Mapping[str, Any], reply: Reply | None, frame: Frame, form: 
 
 
 def _check_length(body: Mapping[str, Any]) -> None:
-    tokens, most = prompt_tokens(body), TOKEN_LIMITS[body["model"]].input
+    limits = TOKEN_LIMITS.get(body["model"])
+    tokens, most = prompt_tokens(body), limits.input if limits else math.inf
     if tokens > most:
         raise APIError(
             f"The model reads at most {most} tokens; the messages have {tokens}.",

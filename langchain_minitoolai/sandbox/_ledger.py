@@ -27,12 +27,14 @@ class Charge:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def chat_charge(model: str, usage: Mapping[str, Any]) -> Charge:
-    """Price an answer from the usage that it reports."""
-    price = CHAT_PRICES[model]
-    usd = (
-        usage["prompt_tokens"] * price.input + usage["completion_tokens"] * price.output
-    ) / 1_000_000
+def chat_charge(
+    model: str,
+    usage: Mapping[str, Any],
+    prices: Mapping[str, tuple[float, float] | None] = CHAT_PRICES,
+) -> Charge:
+    """Price an answer from the usage that it reports; without a price it costs nothing."""
+    read, written = prices[model] or (0.0, 0.0)
+    usd = (usage["prompt_tokens"] * read + usage["completion_tokens"] * written) / 1_000_000
     return Charge("chat", model, usd, dict(usage))
 
 

@@ -26,6 +26,8 @@ class Settings:
     token_seconds: float = 0.0
     native_tools: bool = False
     call_form: CallForm = "keyed"
+    models: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
+    fields: Sequence[str] = ()
     upstream: str | None = None
     upstream_model: str | None = None
 

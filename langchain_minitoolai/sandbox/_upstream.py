@@ -7,7 +7,7 @@ from typing import Any, Final
 import httpx
 
 from langchain_minitoolai.contract import DEFAULT_MAX_COMPLETION_TOKENS
-from langchain_minitoolai.sandbox._validation import NATIVE_FIELDS, APIError
+from langchain_minitoolai.sandbox._validation import APIError
 
 _TIMEOUT: Final = httpx.Timeout(600.0, connect=5.0)
 
@@ -24,14 +24,14 @@ def translated(body: Mapping[str, Any], model: str) -> dict[str, Any]:
         for message in body["messages"]
     ]
     limit = body.get("max_completion_tokens") or DEFAULT_MAX_COMPLETION_TOKENS
-    same = ("temperature", *NATIVE_FIELDS)
+    other = ("model", "messages", "max_completion_tokens")
     return {
+        **{name: val for name, val in body.items() if name not in other and val is not None},
         "model": model,
         "messages": messages,
         "max_tokens": limit,
         "stream": True,
         "stream_options": {"include_usage": True},
-        **{name: body[name] for name in same if body.get(name) is not None},
     }
 
 

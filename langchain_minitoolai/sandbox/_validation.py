@@ -27,6 +27,8 @@ _ADDRESS: Final = re.compile(
     r"https?://\S+|data:(?:" + "|".join(INPUT_IMAGE_TYPES) + r");base64,[A-Za-z0-9+/=\s]+"
 )
 
+_REASONING: Final = re.compile(r"gpt-[5-9]|o\d")
+
 
 class APIError(Exception):
     """An error response of the API: its status and its error object."""
@@ -56,18 +58,33 @@ def insufficient_balance() -> APIError:
     )
 
 
-def check_chat(body: Any, *, native: bool = False) -> None:
+def is_reasoning(model: str) -> bool:
+    """Return whether a model is named like one of OpenAI's that think before they answer."""
+    return _REASONING.match(model) is not None
+
+
+def check_chat(
+    body: Any, *, native: bool = False, models: Collection[str] = (), fields: Collection[str] = ()
+) -> None:
     """Refuse a chat request that is not documented.
 
     Args:
         body: The request's JSON.
         native: Whether OpenAI's fields for tools are accepted as well.
+        models: Names of models that are accepted as well.
+        fields: Fields that are accepted as well, with any value.
 
     Raises:
         APIError: Naming the field, its value and what is allowed.
     """
-    _fields(body, (*CHAT_FIELDS, *NATIVE_FIELDS) if native else CHAT_FIELDS, "")
-    _one_of(body, "model", CHAT_MODELS, required=True)
+    _fields(body, (*CHAT_FIELDS, *(NATIVE_FIELDS if native else ()), *fields), "")
+    _one_of(body, "model", (*CHAT_MODELS, *models), required=True)
+    if body.get("temperature") is not None and is_reasoning(body["model"]):
+        raise APIError(
+            f"Unsupported parameter: 'temperature' is not supported with {body['model']!r}.",
+            code="unsupported_parameter",
+            param="temperature",
+        )
     _number(body, "temperature", TEMPERATURE)
     _whole(body, "max_completion_tokens", Range(1, float("inf"), 0))
     messages = body.get("messages")
@@ -136,7 +153,7 @@ def _part(part: Any, where: str, model: str) -> None:
 
 
 def _image(image: Any, where: str, model: str) -> None:
-    if model not in VISION_MODELS:
+    if model in CHAT_MODELS and model not in VISION_MODELS:
         raise APIError(
             f"The model {model!r} reads no images; allowed: {_listed(VISION_MODELS)}.",
             param=where,

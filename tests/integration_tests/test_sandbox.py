@@ -101,6 +101,57 @@ def test_the_limit_of_tokens_cuts_the_answer(ask: Asker) -> None:
     assert usage["usage"]["completion_tokens"] == 3
 
 
+def test_it_serves_other_models_and_fields_when_it_is_asked_to() -> None:
+    options: dict[str, Any] = {"models": {"llama": (1.0, 2.0)}, "fields": ["top_k"]}
+    with sandbox.running(**options) as service, Asker(service).http as http:
+        body = {"model": "llama", "messages": [{"role": "user", "content": "x " * 200_000}]}
+        answer = http.post("/chat-completions/", json={**body, "top_k": 3, "temperature": 2})
+        assert {chunk["model"] for chunk in chunks(answer)} == {"llama"}
+        facts = service.charges[0].facts
+        usd = (facts["prompt_tokens"] + 2 * facts["completion_tokens"]) / 1e6
+        assert service.charges[0].usd == pytest.approx(usd)
+        assert http.post("/chat-completions/", json={**body, "top_p": 3}).status_code == 400
+        assert http.post("/chat-completions/", json={**body, "model": "gpt-5"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("fields", "thought", "text"),
+    [
+        ({}, 256, "Yes."),
+        ({"reasoning_effort": "low"}, 64, "Yes."),
+        ({"reasoning_effort": "none"}, 0, "Yes."),
+        ({"reasoning_effort": "some day"}, 256, "Yes."),
+        ({"max_completion_tokens": 257}, 256, "Yes"),
+        ({"max_completion_tokens": 20}, 20, ""),
+        ({"reasoning_effort": "high"}, 1000, ""),
+    ],
+)
+def test_a_reasoning_model_thinks_before_it_answers(
+    fields: dict[str, Any], thought: int, text: str
+) -> None:
+    models = ["gpt-5.4-nano"]
+    with sandbox.running(models=models, fields=["reasoning_effort"]) as service:
+        asker = Asker(service)
+        service.reply("Yes.")
+        with asker.http:
+            response = asker.chat(model=models[0], **fields)
+            assert asker.chat(model=models[0], temperature=0).status_code == 400
+        assert text_of(response) == text
+        *_, finish, end = chunks(response)
+        usage = end["usage"]
+        assert finish["choices"][0]["finish_reason"] == ("stop" if text == "Yes." else "length")
+        assert usage["completion_tokens_details"]["reasoning_tokens"] == thought
+        assert usage["completion_tokens"] == thought + {"": 0, "Yes": 1, "Yes.": 2}[text]
+        assert service.charges[0].usd == 0
+
+
+@pytest.mark.parametrize("option", ["models", "fields"])
+def test_a_lone_text_is_no_list_of_names(option: str) -> None:
+    options: dict[str, Any] = {option: "gpt-5"}
+    with pytest.raises(TypeError, match="allowed: lists of names"), sandbox.running(**options):
+        raise AssertionError
+
+
 def test_a_request_is_kept_without_its_key(ask: Asker, service: sandbox.Service) -> None:
     ask.chat("Hei", temperature=0.5)
     ask.http.post("/chat-completions/", content=b"{", headers={"Authorization": "Bearer x"})

@@ -79,6 +79,27 @@ def test_the_command_listens_where_it_is_asked_to_and_warns_of_what_that_means(
     assert err == (warning if exposed else "") + "Serving until Ctrl-C.\n"
 
 
+def test_the_command_takes_models_and_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: dict[str, object] = {}
+
+    def running(**options: object) -> None:
+        taken.update(options)
+        raise OSError
+
+    monkeypatch.setattr(sandbox, "running", running)
+    arguments = ["--model", "gpt-5", "--model", "gpt-5.4-nano=0.05,0.4", "--field", "verbosity"]
+    assert command.main([*arguments, "--field", "reasoning_effort"]) == 1
+    assert taken["models"] == {"gpt-5": None, "gpt-5.4-nano": (0.05, 0.4)}
+    assert taken["fields"] == ["verbosity", "reasoning_effort"]
+
+
+@pytest.mark.parametrize("price", ["", "1", "a,b", "1,2,3"])
+def test_a_price_that_is_none_is_refused(price: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--model", f"gpt-5={price}"])
+    assert f"value: 'gpt-5={price}'" in capsys.readouterr().err
+
+
 def test_an_address_of_another_machine_ends_the_command_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -12,6 +12,13 @@ def test_an_answer_costs_what_the_price_table_says(model: str) -> None:
     assert (charge.kind, charge.model) == ("chat", model)
 
 
+def test_an_answer_costs_what_was_agreed_or_nothing() -> None:
+    usage = {"prompt_tokens": 1_000_000, "completion_tokens": 500_000}
+    prices = {"gpt-5": (1.25, 10.0), "free": None}
+    assert chat_charge("gpt-5", usage, prices).usd == pytest.approx(6.25)
+    assert chat_charge("free", usage, prices).usd == 0
+
+
 def test_an_image_costs_the_same_whatever_its_parameters() -> None:
     charge = image_charge(7, {"model": "amigo", "prompt": "a fox", "steps": 8})
     assert (charge.kind, charge.model, charge.usd) == ("image", "amigo", IMAGE_PRICE)

@@ -30,6 +30,7 @@ def test_a_request_is_translated_into_openai_s_older_words() -> None:
 
 def test_what_both_know_is_kept() -> None:
     body = {**BODY, "temperature": 0.5, "max_completion_tokens": 7, "stop": ["x"], "tools": None}
-    request = translated(body, "llama")
+    request = translated({**body, "reasoning_effort": "low"}, "llama")
     assert (request["temperature"], request["max_tokens"], request["stop"]) == (0.5, 7, ["x"])
+    assert request["reasoning_effort"] == "low"
     assert "tools" not in request

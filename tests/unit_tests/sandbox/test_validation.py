@@ -115,6 +115,25 @@ def test_what_is_not_documented_of_chats_is_refused_by_name(
     assert refusal.error["message"] == str(refusal)
 
 
+def test_models_and_fields_pass_that_were_added() -> None:
+    body = chat(model="gpt-5.4-nano", reasoning_effort="low", temperature=None)
+    added: dict[str, Any] = {"models": ["gpt-5.4-nano"], "fields": ["reasoning_effort"]}
+    check_chat(body, **added)
+    check_chat(shown(model="gpt-5.4-nano"), **added)
+    assert refused(check_chat, body).error["param"] == "reasoning_effort"
+    assert "'gpt-5.4-nano'" in str(refused(check_chat, chat(model="gpt-5"), **added))
+
+
+@pytest.mark.parametrize("model", ["gpt-5.4-nano", "o3-mini"])
+def test_reasoning_models_refuse_a_temperature(model: str) -> None:
+    refusal = refused(check_chat, chat(model=model, temperature=1), models=[model])
+    assert (refusal.error["param"], refusal.error["code"]) == (
+        "temperature",
+        "unsupported_parameter",
+    )
+    check_chat(chat(model="llama", temperature=1), models=["llama"])
+
+
 def test_a_long_value_is_not_repeated_whole() -> None:
     assert len(str(refused(check_chat, chat(model="x" * 1000)))) < 300
 
