@@ -19,8 +19,13 @@ from typing import Final
 from langchain_minitoolai.sandbox import faults
 from langchain_minitoolai.sandbox._chat import CallForm, ToolCall
 from langchain_minitoolai.sandbox._jobs import JobSeconds
-from langchain_minitoolai.sandbox._ledger import Charge
-from langchain_minitoolai.sandbox._service import RecordedRequest, Script, Service, Settings
+from langchain_minitoolai.sandbox._service import (
+    Charge,
+    RecordedRequest,
+    Script,
+    Service,
+    Settings,
+)
 
 __all__ = [
     "LOOPBACK",

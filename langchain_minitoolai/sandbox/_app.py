@@ -18,7 +18,6 @@ from langchain_minitoolai.contract import (
     IMAGE_PRICE,
 )
 from langchain_minitoolai.sandbox._chat_handler import ChatHandler, Drop
-from langchain_minitoolai.sandbox._ledger import image_charge
 from langchain_minitoolai.sandbox._service import RecordedRequest, Service
 from langchain_minitoolai.sandbox._validation import (
     APIError,
@@ -135,7 +134,7 @@ class _Handlers:
         if self._service.balance < IMAGE_PRICE:
             raise insufficient_balance()
         job = self._service.jobs.submit(body, fault if isinstance(fault, JobOutcome) else None)
-        self._service.ledger.book(image_charge(job.number, body))
+        self._service.charge_image(job.number, body)
         return JSONResponse({"status": "success", "jobid": job.number, "signature": job.signature})
 
     async def _job_status(self, request: Request, body: Any, _fault: Fault | None) -> Response:

@@ -12,11 +12,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from langchain_minitoolai.contract import (
-    CHAT_PRICES,
-    DEFAULT_MAX_COMPLETION_TOKENS,
-    TOKEN_LIMITS,
-)
+from langchain_minitoolai.contract import DEFAULT_MAX_COMPLETION_TOKENS, TOKEN_LIMITS
 from langchain_minitoolai.sandbox import _responder
 from langchain_minitoolai.sandbox._chat import (
     DONE,
@@ -31,7 +27,6 @@ from langchain_minitoolai.sandbox._chat import (
     prompt_tokens,
     usage_of,
 )
-from langchain_minitoolai.sandbox._ledger import chat_charge
 from langchain_minitoolai.sandbox._service import Reply, Service, resolve
 from langchain_minitoolai.sandbox._validation import (
     APIError,
@@ -118,12 +113,8 @@ class ChatHandler:
             _composed, body, reply, frame, self._service.call_form, limit - thought
         )
         usage = usage_of(prompt_tokens(body), thought + len(answer.deltas), thought)
-        self._book(body["model"], usage)
+        self._service.charge_chat(body["model"], usage)
         return self._paced(events(frame, answer, usage))
-
-    def _book(self, model: str, usage: Mapping[str, Any]) -> None:
-        prices = {**self._service.settings.models, **CHAT_PRICES}
-        self._service.ledger.book(chat_charge(model, usage, prices))
 
     async def _paced(self, stream: list[bytes]) -> AsyncIterator[bytes]:
         for one in stream:
@@ -158,7 +149,7 @@ class ChatHandler:
         except APIError as error:
             seen.error = error.error
         finally:
-            self._book(body["model"], seen.usage)
+            self._service.charge_chat(body["model"], seen.usage)
         if seen.error:
             yield event({"error": seen.error})
             return

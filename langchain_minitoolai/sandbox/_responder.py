@@ -84,7 +84,9 @@ def _echo(talk: Conversation) -> str:
     )
     if written := _text.arithmetic(talk.question):
         return f"{written[0]} = {written[1]}.{shown}"
-    asked = f"You said: “{_short(talk.question)}”." if talk.question else "You said nothing."
+    said = _short(talk.question) or "nothing"
+    dot = "" if said.endswith((".", "!", "?", "…")) else "."
+    asked = f"You said: “{said}”{dot}" if talk.question else "You said nothing."
     return f"{asked}{shown} This is the sandbox, which gives the same answer every time."
 
 

@@ -1,15 +1,18 @@
 """Sandbox service: the running sandbox's address, charges, scripts and recorded requests."""
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from langchain_minitoolai.contract import API_BASE_VARIABLE, API_KEY_VARIABLE
+from langchain_minitoolai.contract import (
+    API_BASE_VARIABLE,
+    API_KEY_VARIABLE,
+    CHAT_PRICES,
+    IMAGE_PRICE,
+)
 from langchain_minitoolai.sandbox._chat import CallForm, Part, ToolCall
 from langchain_minitoolai.sandbox._jobs import JobSeconds, JobTable
-from langchain_minitoolai.sandbox._ledger import Charge, Ledger
 from langchain_minitoolai.sandbox.faults import Fault, Route, routes
 
 Script: TypeAlias = Callable[[Mapping[str, Any]], Part | Sequence[Part]]
@@ -52,31 +55,37 @@ class RecordedRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """A scripted answer, how often it is given, and how it ends."""
+class Charge:
+    """One charge, as booked.
+
+    Attributes:
+        kind: Chat or image.
+        model: The model that was asked for.
+        usd: The price, in USD.
+        facts: The usage of an answer, or the job and the parameters of an image.
+    """
+
+    kind: Literal["chat", "image"]
+    model: str
+    usd: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Reply(NamedTuple):
+    """A scripted answer, and how it ends."""
 
     parts: Sequence[Part | Script]
     finish_reason: str | None = None
 
 
 @dataclass(slots=True)
-class _Queue:
-    """Scripts in the order they are used up, each for so many requests."""
+class _Script:
+    """A scripted answer or fault, for how many requests on which routes."""
 
-    entries: deque[list[Any]] = field(default_factory=deque)
-
-    def add(self, what: Any, times: int | None) -> None:
-        self.entries.append([what, times])
-
-    def take(self, suits: Callable[[Any], bool]) -> Any:
-        entry = next((entry for entry in self.entries if suits(entry[0])), None)
-        if entry is None:
-            return None
-        if entry[1] is not None:
-            entry[1] -= 1
-            if entry[1] <= 0:
-                self.entries.remove(entry)
-        return entry[0]
+    what: Reply | Fault
+    routes: frozenset[Route]
+    times: int | None
+    used: int = 0
 
 
 class Service:
@@ -86,23 +95,27 @@ class Service:
         origin: The address without `/api`, such as `http://127.0.0.1:40213`.
         api_key: The only key it accepts.
         call_form: How calls are written in answers; see `running`.
+        settings: The options it was started with.
+        jobs: The image jobs.
     """
 
     def __init__(self, origin: str, api_key: str, settings: Settings) -> None:
         """Start with nothing received, booked or scripted."""
         self.origin = origin
         self.api_key = api_key
-        self._settings = settings
+        self.settings = settings
         self._lock = Lock()
-        self._ledger = Ledger(settings.balance)
-        self._start()
+        self.reset()
 
-    def _start(self) -> None:
-        self.call_form = self._settings.call_form
-        self._requests: list[RecordedRequest] = []
-        self._replies = _Queue()
-        self._faults = _Queue()
-        self._jobs = JobTable(self._settings.seed, self._settings.job_seconds)
+    def reset(self) -> None:
+        """Forget what was received, booked, submitted and scripted, and refill the balance."""
+        with self._lock:
+            self.call_form = self.settings.call_form
+            self.jobs = JobTable(self.settings.seed, self.settings.job_seconds)
+            self._requests: list[RecordedRequest] = []
+            self._charges: list[Charge] = []
+            self._balance = self.settings.balance
+            self._scripts: list[_Script] = []
 
     def __repr__(self) -> str:
         """Show the address, not the key."""
@@ -121,22 +134,34 @@ class Service:
     @property
     def charges(self) -> list[Charge]:
         """Every charge so far, in order."""
-        return self._ledger.charges
+        with self._lock:
+            return list(self._charges)
 
     @property
     def balance(self) -> float:
         """The credit left, in USD; set it to zero to be refused with a 402."""
-        return self._ledger.balance
+        return self._balance
 
     @balance.setter
     def balance(self, usd: float) -> None:
-        self._ledger.balance = usd
+        with self._lock:
+            self._balance = usd
 
     @property
     def requests(self) -> list[RecordedRequest]:
         """Every request so far, in order."""
         with self._lock:
             return list(self._requests)
+
+    @property
+    def unused(self) -> list[str]:
+        """The scripted answers and faults that fewer requests met than they were meant for."""
+        with self._lock:
+            return [
+                f"{script.what!r} was used {script.used} of {script.times or 1} times"
+                for script in self._scripts
+                if script.used < (script.times or 1)
+            ]
 
     def reply(
         self,
@@ -158,8 +183,7 @@ class Service:
         for part in parts:
             if not callable(part):
                 _check_part(part)
-        with self._lock:
-            self._replies.add(Reply(parts, finish_reason), times)
+        self._add(_Script(Reply(parts, finish_reason), frozenset({"chat"}), times))
 
     def fault(self, fault: Fault, *, on: Route | None = None, times: int | None = 1) -> None:
         """Script a fault for the next request that it suits.
@@ -176,29 +200,7 @@ class Service:
         """
         if not isinstance(fault, Fault):
             raise TypeError(f"a fault is {fault!r}; allowed: what sandbox.faults gives")
-        with self._lock:
-            self._faults.add((fault, routes(fault) if on is None else frozenset({on})), times)
-
-    def reset(self) -> None:
-        """Forget what was received, booked, submitted and scripted, and refill the balance."""
-        with self._lock:
-            self._start()
-            self._ledger.reset(self._settings.balance)
-
-    @property
-    def settings(self) -> Settings:
-        """The options it was started with."""
-        return self._settings
-
-    @property
-    def ledger(self) -> Ledger:
-        """The charges and the balance."""
-        return self._ledger
-
-    @property
-    def jobs(self) -> JobTable:
-        """The image jobs."""
-        return self._jobs
+        self._add(_Script(fault, routes(fault) if on is None else frozenset({on}), times))
 
     def receive(self, request: RecordedRequest) -> int:
         """Keep a request, and give its place in line."""
@@ -206,18 +208,44 @@ class Service:
             self._requests.append(request)
             return len(self._requests)
 
+    def charge_chat(self, model: str, usage: Mapping[str, Any]) -> None:
+        """Book an answer at its model's price, from the usage it reports."""
+        read, written = {**self.settings.models, **CHAT_PRICES}[model] or (0.0, 0.0)
+        usd = (usage["prompt_tokens"] * read + usage["completion_tokens"] * written) / 1_000_000
+        self._book(Charge("chat", model, usd, dict(usage)))
+
+    def charge_image(self, jobid: int, body: Mapping[str, Any]) -> None:
+        """Book an image, which costs the same whatever its parameters."""
+        self._book(Charge("image", body["model"], IMAGE_PRICE, {"jobid": jobid, **body}))
+
     def next_fault(self, route: Route) -> Fault | None:
         """Take the next fault that is scripted for such a request."""
-        with self._lock:
-            found = self._faults.take(lambda entry: route in entry[1])
-        fault: Fault | None = found[0] if found else None
-        return fault
+        what = self._next(lambda script: route in script.routes and isinstance(script.what, Fault))
+        return what if isinstance(what, Fault) else None
 
     def next_reply(self) -> Reply | None:
         """Take the next scripted answer."""
+        what = self._next(lambda script: isinstance(script.what, Reply))
+        return what if isinstance(what, Reply) else None
+
+    def _book(self, charge: Charge) -> None:
         with self._lock:
-            reply: Reply | None = self._replies.take(lambda _: True)
-        return reply
+            self._charges.append(charge)
+            self._balance -= charge.usd
+
+    def _add(self, script: _Script) -> None:
+        with self._lock:
+            self._scripts.append(script)
+
+    def _next(self, suits: Callable[[_Script], bool]) -> Reply | Fault | None:
+        with self._lock:
+            script = next((script for script in self._scripts if suits(script)), None)
+            if script is None:
+                return None
+            script.used += 1
+            if script.used == script.times:
+                self._scripts.remove(script)
+            return script.what
 
 
 def resolve(parts: Sequence[Part | Script], body: Mapping[str, Any]) -> list[Part]:

@@ -125,7 +125,7 @@ def test_a_long_conversation_that_is_interrupted_and_resumed_ends_right(
 
     assert last(say("Please multiply 3 by 5.")) == "multiply: 15"
     end = say("What did we do today?")
-    assert last(end) == f"You said: “What did we do today?”. I was shown 2 images. {FACT}"
+    assert last(end) == f"You said: “What did we do today?” I was shown 2 images. {FACT}"
     check_end(end.messages)
     check_books(quick, tmp_path)
 

@@ -177,6 +177,55 @@ def test_the_fixture_is_a_fresh_sandbox_that_the_environment_names(
     assert "MINITOOLAI_API_BASE" not in os.environ
 
 
+def test_a_script_that_was_not_used_fails_the_test_that_left_it(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makeconftest('pytest_plugins = ["langchain_minitoolai.sandbox.pytest_plugin"]')
+    pytester.makepyfile(
+        """
+        import pytest
+        from langchain_minitoolai import ChatMiniToolAI
+        from langchain_minitoolai.sandbox import faults
+
+        def test_used(minitoolai_sandbox):
+            minitoolai_sandbox.reply("Yes.", times=None)
+            assert ChatMiniToolAI().invoke("Well?").text == "Yes."
+
+        def test_left_a_reply(minitoolai_sandbox):
+            minitoolai_sandbox.reply("Yes.")
+
+        @pytest.fixture
+        def faulty(minitoolai_sandbox):
+            minitoolai_sandbox.fault(faults.status(500))
+
+        def test_left_a_fault(faulty):
+            pass
+
+        @pytest.mark.minitoolai_sandbox(allow_unused=True)
+        def test_may_leave_it(faulty):
+            pass
+
+        def test_fails_for_its_own_reason(faulty):
+            assert not "its own"
+
+        def test_needs_no_sandbox():
+            pass
+        """
+    )
+    options = ("-p", "no:cacheprovider", "-p", "no:asyncio", "--strict-markers")
+    result = pytester.runpytest_inprocess(*options)
+    result.assert_outcomes(passed=3, failed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "the sandbox's scripts were not used up: Reply(parts=('Yes.',)* used 0 of 1 times",
+            "the sandbox's scripts were not used up: ReplaceResponse(* used 0 of 1 times",
+            "FAILED *::test_left_a_reply*",
+            "FAILED *::test_left_a_fault*",
+            "FAILED *::test_fails_for_its_own_reason*",
+        ]
+    )
+
+
 def test_no_file_of_the_sandbox_imports_other_modules_than_the_contract() -> None:
     folder = Path(sandbox.__file__).parent
     ours = re.compile(r"langchain_minitoolai(?:\.(?!sandbox|contract)| import (?!sandbox))\w*")

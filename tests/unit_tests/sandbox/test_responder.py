@@ -117,6 +117,20 @@ def test_answers_repeat_the_question_the_same_way_each_time() -> None:
     assert len(ask("x" * 10_000)[0]) < LONGEST + 200
 
 
+@pytest.mark.parametrize(
+    ("question", "start"),
+    [
+        ("Hello", "You said: “Hello”. This"),
+        ("Who are you?", "You said: “Who are you?” This"),
+        ("Stop!", "You said: “Stop!” This"),
+        ("I see.", "You said: “I see.” This"),
+        ("", "You said nothing. This"),
+    ],
+)
+def test_the_first_sentence_ends_with_one_mark(question: str, start: str) -> None:
+    assert ask(question)[0].startswith(start)
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_answers_say_how_many_images_were_shown(count: int) -> None:
     image = {"type": "image_url", "image_url": {"url": "https://a/b.png"}}

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
+from langchain_minitoolai.contract import CHAT_PRICES, IMAGE_PRICE
 from langchain_minitoolai.sandbox import RecordedRequest, Service, ToolCall, faults
-from langchain_minitoolai.sandbox._ledger import image_charge
 from langchain_minitoolai.sandbox._service import Settings, resolve
 
 ORIGIN = "http://127.0.0.1:1"
@@ -69,11 +69,62 @@ def test_a_fault_may_last(service: Service) -> None:
     assert [service.next_fault("job") for _ in range(3)] == [faults.status(500)] * 3
 
 
+def test_what_was_scripted_for_more_requests_than_came_is_unused(service: Service) -> None:
+    service.reply("one", times=2)
+    service.fault(faults.drop(), times=None)
+    service.fault(faults.drop())
+    assert [line.rpartition(" was ")[2] for line in service.unused] == [
+        "used 0 of 2 times",
+        "used 0 of 1 times",
+        "used 0 of 1 times",
+    ]
+    assert "Reply(parts=('one',)" in service.unused[0]
+    service.next_reply()
+    service.next_fault("chat")
+    assert [line[-17:] for line in service.unused] == ["used 1 of 2 times", "used 0 of 1 times"]
+    service.next_reply()
+    service.reset()
+    assert service.unused == []
+
+
+@pytest.mark.parametrize("model", CHAT_PRICES)
+def test_an_answer_costs_what_the_price_table_says(service: Service, model: str) -> None:
+    service.charge_chat(model, {"prompt_tokens": 1_000_000, "completion_tokens": 500_000})
+    (charge,) = service.charges
+    price = CHAT_PRICES[model]
+    assert charge.usd == pytest.approx(price.input + price.output / 2)
+    assert (charge.kind, charge.model) == ("chat", model)
+
+
+def test_an_answer_of_another_model_costs_what_was_agreed_or_nothing() -> None:
+    service = Service(ORIGIN, "k", Settings(models={"gpt-5": (1.25, 10.0), "free": None}))
+    for model in ("gpt-5", "free"):
+        service.charge_chat(model, {"prompt_tokens": 1_000_000, "completion_tokens": 500_000})
+    assert [charge.usd for charge in service.charges] == [pytest.approx(6.25), 0]
+
+
+def test_an_image_costs_the_same_whatever_its_parameters(service: Service) -> None:
+    service.charge_image(7, {"model": "amigo", "prompt": "a fox", "steps": 8})
+    (charge,) = service.charges
+    assert (charge.kind, charge.model, charge.usd) == ("image", "amigo", IMAGE_PRICE)
+    assert charge.facts == {"jobid": 7, "model": "amigo", "prompt": "a fox", "steps": 8}
+
+
+def test_every_charge_lowers_the_balance_and_stays_in_the_books(service: Service) -> None:
+    for number in range(3):
+        service.charge_image(number, {"model": "amigo"})
+    assert service.balance == pytest.approx(1.0 - 3 * IMAGE_PRICE)
+    assert [charge.facts["jobid"] for charge in service.charges] == [0, 1, 2]
+    service.balance = 0.5
+    assert service.balance == pytest.approx(0.5)
+    assert len(service.charges) == 3
+
+
 def test_a_reset_forgets_everything(service: Service) -> None:
     service.reply("x")
     service.fault(faults.drop())
     assert service.receive(RecordedRequest("POST", "/", None, {}, authorized=True)) == 1
-    service.ledger.book(image_charge(1, {"model": "amigo"}))
+    service.charge_image(1, {"model": "amigo"})
     service.jobs.submit({"model": "amigo", "prompt": "x"})
     service.balance = 0
     service.reset()
