@@ -34,7 +34,8 @@ from langchain_minitoolai._http.pool import (
     validate_client,
 )
 from langchain_minitoolai._http.transport import is_loopback
-from langchain_minitoolai.errors import InvalidInputError, MissingAPIKeyError, is_secret_name
+from langchain_minitoolai._redaction import is_secret_name
+from langchain_minitoolai.errors import InvalidInputError, MissingAPIKeyError
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, a header's name
 _PROXIES = ("http", "https", "socks5", "socks5h")

@@ -15,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from langchain_minitoolai.errors import ImageDownloadError, tidy
+from langchain_minitoolai._redaction import tidy
+from langchain_minitoolai.errors import ImageDownloadError
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 """The most bytes of an image."""

@@ -29,7 +29,6 @@
 `is_retryable` says whether asking again is safe; retry middleware obeys it.
 """
 
-import re
 from typing import Any, ClassVar
 
 from langchain_core.exceptions import (
@@ -46,30 +45,7 @@ from langchain_core.exceptions import (
     OutputParserException,
 )
 
-MAX_MESSAGE = 300
-"""The most characters of the service's text that an error quotes."""
-
-_BEARER = re.compile(r"(?i)\bbearer\s+[^\s\"'<>,;]+")
-_SECRET_NAME = re.compile(r"(?i)(?:api[_-]?key|token|secret|password|authorization|credentials?)$")
-
-
-def tidy(text: str, secret: str = "") -> str:
-    """Sanitize foreign text for display: no secrets, printable, at most 300 characters.
-
-    Args:
-        text: Text of the service.
-        secret: An API key to remove.
-    """
-    if secret:
-        text = text.replace(secret, "[key]")
-    text = _BEARER.sub("Bearer [key]", text)
-    text = " ".join("".join(c if c.isprintable() else " " for c in text[:4096]).split())
-    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
-
-
-def is_secret_name(name: str) -> bool:
-    """Check whether the name of a parameter or a header is one that secrets have."""
-    return bool(_SECRET_NAME.search(name))
+from langchain_minitoolai._redaction import tidy
 
 
 class MiniToolAIError(ModelError):

@@ -1,6 +1,5 @@
 """Call options: validation and normalization of chat parameters."""
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
@@ -9,8 +8,9 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from pydantic import PydanticUserError, SecretStr
 
 from langchain_minitoolai import contract
+from langchain_minitoolai._redaction import is_secret_name, warn
 from langchain_minitoolai._tool_calling.prompt import MODES, OpenAITool, choose_tools
-from langchain_minitoolai.errors import InvalidInputError, is_secret_name
+from langchain_minitoolai.errors import InvalidInputError
 
 ToolCalling = Literal["prompted", "native"]
 
@@ -35,7 +35,7 @@ def warn_once(message: str) -> None:
     """Warn, unless the process has already given this warning."""
     if message not in _warned:
         _warned.add(message)
-        warnings.warn(message, stacklevel=2)
+        warn(message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from langchain_minitoolai._http.error_mapping import (
     summarize_body,
 )
 from langchain_minitoolai._http.sse import DONE, Event, EventTooLargeError, SSEDecoder
+from langchain_minitoolai._redaction import MAX_MESSAGE, tidy
 
 Delta: TypeAlias = str | list[dict[str, Any]]
 """A part of the response: text, or OpenAI's `tool_calls` deltas."""
@@ -79,8 +80,8 @@ class ChatStreamParser:
         if self._json_body is not None:
             self._json_body.add(block)
             return []
-        if not self.events and len(self._head) < errors.MAX_MESSAGE:
-            before, self._head = self._head, self._head + block[: errors.MAX_MESSAGE]
+        if not self.events and len(self._head) < MAX_MESSAGE:
+            before, self._head = self._head, self._head + block[:MAX_MESSAGE]
             if self._head.lstrip(_BLANK)[:1] in (b"{", b"<"):
                 self._json_body = JSONBody(self._api_key)
                 self._json_body.add(before + block)
@@ -131,7 +132,7 @@ class ChatStreamParser:
             message = "the answer ended before it was complete"
             return errors.StreamInterruptedError(message, status_code=200)
         text = head.decode("utf-8", "replace")
-        message = errors.tidy(f"the answer is no event stream: {text}", self._api_key)
+        message = tidy(f"the answer is no event stream: {text}", self._api_key)
         return errors.InvalidResponseError(message, status_code=200)
 
     def _parse(self, events: list[Event]) -> list[Delta]:
@@ -232,16 +233,16 @@ class JSONBody:
         choices = payload.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             message = f"the service's answer holds no choice: {summarize_body(body)}"
-            raise errors.InvalidResponseError(errors.tidy(message, self._api_key), status_code=200)
+            raise errors.InvalidResponseError(tidy(message, self._api_key), status_code=200)
         return payload
 
     def _is_html(self) -> bool:
-        return self._body[: errors.MAX_MESSAGE].lstrip(_BLANK)[:1] == b"<"
+        return self._body[:MAX_MESSAGE].lstrip(_BLANK)[:1] == b"<"
 
     def _html_error(self) -> errors.MiniToolAIError:
         text = summarize_body(bytes(self._body[:MAX_ERROR_BODY]))
         message = f"the service answered with a page instead of an answer: {text}"
-        return errors.InvalidResponseError(errors.tidy(message, self._api_key), status_code=200)
+        return errors.InvalidResponseError(tidy(message, self._api_key), status_code=200)
 
 
 def is_error_payload(payload: dict[str, Any]) -> bool:
@@ -256,4 +257,4 @@ def malformed_event_error(data: bytes, api_key: str) -> errors.MalformedStreamEr
     """
     text = data[:4096].decode("utf-8", "replace")
     message = f"the stream holds an event that can't be read: {text}"
-    return errors.MalformedStreamError(errors.tidy(message, api_key), status_code=200)
+    return errors.MalformedStreamError(tidy(message, api_key), status_code=200)

@@ -23,7 +23,8 @@ from langchain_core.utils.json import parse_json_markdown
 from langchain_core.utils.pydantic import TBaseModel, is_basemodel_subclass
 
 from langchain_minitoolai._chat.parameters import SCHEMA_ERRORS
-from langchain_minitoolai.errors import IncompleteOutputError, InvalidInputError, tidy
+from langchain_minitoolai._redaction import tidy
+from langchain_minitoolai.errors import IncompleteOutputError, InvalidInputError
 
 Method = Literal["function_calling", "json_schema", "json_mode"]
 

@@ -43,12 +43,10 @@ class AsyncClient(BaseClient):
         outcome, error = None, None
         while True:
             try:
-                effect = workflow.send(outcome) if error is None else workflow.throw(error)
+                effect = self._step(workflow, outcome, error)
             except StopIteration as stop:
                 result: T = stop.value
                 return result
-            except errors.MiniToolAIError as failed:
-                raise failed.redact(self.api_key) from None
             outcome, error = None, None
             try:
                 outcome = await self._perform(effect)

@@ -8,6 +8,7 @@ from langchain_minitoolai import errors
 from langchain_minitoolai._http.deadline import Deadline
 from langchain_minitoolai._http.effects import MAX_JSON_BODY, BodyReader
 from langchain_minitoolai._http.error_mapping import MAX_ERROR_BODY
+from langchain_minitoolai._redaction import tidy
 
 T = TypeVar("T")
 R = TypeVar("R", bound=BodyReader[Any])
@@ -38,9 +39,7 @@ class ContentDecoder:
         """
         encoding = headers.get("content-encoding", "").strip().lower()
         if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
-            message = errors.tidy(
-                f"the service sent a content encoding nobody asked for: {encoding}"
-            )
+            message = tidy(f"the service sent a content encoding nobody asked for: {encoding}")
             raise errors.InvalidResponseError(message)
         self.is_identity = encoding in ("", "identity")
         self._zlib = None if self.is_identity else zlib.decompressobj(47)

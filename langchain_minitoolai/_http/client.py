@@ -27,6 +27,7 @@ from langchain_minitoolai._http.effects import (
 from langchain_minitoolai._http.error_mapping import map_transport_error
 from langchain_minitoolai._http.pool import ClientPool
 from langchain_minitoolai._http.transport import ExchangeTrace, resolve
+from langchain_minitoolai._redaction import hiding
 from langchain_minitoolai._version import __version__
 
 T = TypeVar("T")
@@ -99,6 +100,14 @@ class BaseClient:
         merged.update(headers)  # the user's replace ours, in any case
         self._headers = dict(merged)
 
+    def _step(self, workflow: Workflow[T], outcome: Any, error: Exception | None) -> Effect:
+        """Run a workflow to its next effect; what it makes of the service's text holds no key."""
+        try:
+            with hiding(self.api_key):
+                return workflow.send(outcome) if error is None else workflow.throw(error)
+        except errors.MiniToolAIError as failed:
+            raise failed.redact(self.api_key) from None
+
     def build_request(self, client: Any, request: Request, extensions: Mapping[str, Any]) -> Any:
         """Build the request with the client that sends it; the key is not in it yet.
 
@@ -128,11 +137,13 @@ class BaseClient:
     def _failure(
         self, caught: Exception, deadline: Deadline, trace: ExchangeTrace
     ) -> errors.MiniToolAIError:
-        return map_transport_error(caught, deadline, trace, peer=f"the service at {self.netloc}")
+        with hiding(self.api_key):
+            return map_transport_error(
+                caught, deadline, trace, peer=f"the service at {self.netloc}"
+            )
 
     def _response(self, response: Any, body: bytes) -> Response:
-        """Make the outcome of a request whose body was read whole, without our key in it."""
-        body = body.replace(self.api_key.encode(), b"[key]")
+        """Make the outcome of a request whose body was read whole."""
         return Response(response.status_code, response.headers, body)
 
     def _reader(self, request: Request, response: Any, deadline: Deadline) -> Any:
@@ -203,12 +214,10 @@ class SyncClient(BaseClient):
         outcome, error = None, None
         while True:
             try:
-                effect = workflow.send(outcome) if error is None else workflow.throw(error)
+                effect = self._step(workflow, outcome, error)
             except StopIteration as stop:
                 result: T = stop.value
                 return result
-            except errors.MiniToolAIError as failed:
-                raise failed.redact(self.api_key) from None
             outcome, error = None, None
             try:
                 outcome = self._perform(effect)

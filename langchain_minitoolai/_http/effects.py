@@ -115,7 +115,7 @@ class Response:
     Attributes:
         status: The HTTP status.
         headers: By lower-case name.
-        body: The decoded body up to its bound, without our key; empty where a reader took it.
+        body: The decoded body up to its bound; empty where a reader took it.
         attempts: The requests that were sent for it.
     """
 

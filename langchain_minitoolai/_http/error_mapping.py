@@ -12,6 +12,7 @@ from langchain_minitoolai import errors
 from langchain_minitoolai._http.deadline import Deadline
 from langchain_minitoolai._http.effects import Response
 from langchain_minitoolai._http.transport import ExchangeTrace
+from langchain_minitoolai._redaction import tidy
 
 MAX_ERROR_BODY: Final = 64 * 1024
 """The most bytes of a page or an error body."""
@@ -69,7 +70,7 @@ def error_from_response(response: Response) -> errors.MiniToolAIError:
     if wait is not None:
         head += f" (try again in {wait:g} s)"
     return kind(
-        errors.tidy(f"{head}: {summary}" if summary else head),
+        tidy(f"{head}: {summary}" if summary else head),
         status_code=response.status,
         code=code,
         request_id=request_id(response.headers),
@@ -104,7 +105,7 @@ def summarize_body(body: bytes, secret: str = "") -> str:
     if not payload and text.lstrip("\ufeff \t\r\n").startswith("<"):
         title = _TITLE.search(text)
         text = title[1] if title and title[1].strip() else _MARKUP.sub(" ", text)
-    return errors.tidy(text, secret)
+    return tidy(text, secret)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -171,7 +172,7 @@ def _code(payload: Mapping[str, Any]) -> str | None:
     inner = error if isinstance(error, Mapping) else payload
     for key in ("code", "type"):
         if isinstance(inner.get(key), str | int) and inner[key]:
-            return errors.tidy(str(inner[key]))
+            return tidy(str(inner[key]))
     return None
 
 
@@ -186,7 +187,7 @@ def _by_word(code: str | None) -> type[errors.MiniToolAIError] | None:
 def request_id(headers: Mapping[str, str]) -> str | None:
     """Return the service's id of a request, for asking its support."""
     found = headers.get("x-request-id") or headers.get("cf-ray")
-    return errors.tidy(found) if found else None
+    return tidy(found) if found else None
 
 
 # --- Transport errors ---------------------------------------------------------------
@@ -273,7 +274,7 @@ def _not_connected(
     caught: Exception, names: frozenset[str], peer: str
 ) -> errors.APIConnectionError:
     known = not names.isdisjoint(_TRANSPORT_ERRORS)
-    reason = errors.tidy(str(caught)) if known else type(caught).__name__
+    reason = tidy(str(caught)) if known else type(caught).__name__
     reason = reason or "no connection in the time allowed"
     failure = errors.APIConnectionError(f"can't connect to {peer}: {reason}")
     failure.maybe_sent = failure.maybe_charged = False

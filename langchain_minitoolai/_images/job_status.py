@@ -14,7 +14,8 @@ from pydantic_core import from_json
 from langchain_minitoolai._http.effects import Response
 from langchain_minitoolai._http.error_mapping import retry_after, summarize_body
 from langchain_minitoolai._images.ssrf import is_image_url
-from langchain_minitoolai.errors import MiniToolAIError, tidy
+from langchain_minitoolai._redaction import tidy
+from langchain_minitoolai.errors import MiniToolAIError
 
 GRACE_SECONDS: Final = 10.0
 """Seconds in which a job may be unknown yet, or report errors that are none."""

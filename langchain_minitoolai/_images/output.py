@@ -15,7 +15,8 @@ from langchain_minitoolai._image_files import atomic_write, file_name, read_imag
 from langchain_minitoolai._images.download import fetch_image
 from langchain_minitoolai._images.polling import Schedule, wait_until_ready
 from langchain_minitoolai._images.submission import JobContext
-from langchain_minitoolai.errors import ImageDownloadError, MiniToolAIError, tidy
+from langchain_minitoolai._redaction import tidy
+from langchain_minitoolai.errors import ImageDownloadError, MiniToolAIError
 from langchain_minitoolai.types import GeneratedImage, ImageJob, ShowToModel
 
 T = TypeVar("T")

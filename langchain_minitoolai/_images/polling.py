@@ -11,8 +11,8 @@ from langchain_minitoolai import contract, errors
 from langchain_minitoolai._http.effects import Request, Response, Sleep, Workflow
 from langchain_minitoolai._http.retry import MAX_RETRY_AFTER, backoff
 from langchain_minitoolai._images.job_status import JobStatus, PollHistory, read_status
-from langchain_minitoolai._images.progress import safe_warn
 from langchain_minitoolai._images.submission import JobContext, best_effort
+from langchain_minitoolai._redaction import safe_warn
 from langchain_minitoolai.types import ImageJob
 
 POLL_TIMEOUT: Final = 20.0

@@ -1,9 +1,7 @@
 """Progress of an image job: callback, LangGraph's custom stream, custom event, traced cost."""
 
 import inspect
-import logging
 import sys
-import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeAlias
@@ -13,15 +11,13 @@ from langchain_core.callbacks.manager import BaseRunManager
 
 from langchain_minitoolai import contract
 from langchain_minitoolai._http.effects import Invoke
-from langchain_minitoolai.errors import tidy
+from langchain_minitoolai._redaction import safe_warn, tidy
 from langchain_minitoolai.types import ImageProgress
 
 EVENT: Final = "minitoolai_image"
 """The custom event's name in `astream_events`."""
 
 OnProgress: TypeAlias = Callable[[ImageProgress], Awaitable[None] | None]
-
-_logger: Final = logging.getLogger("langchain_minitoolai")
 
 
 def report(progress: ImageProgress, on_progress: OnProgress | None) -> Invoke:
@@ -60,14 +56,6 @@ def record_cost(run_manager: BaseRunManager | None) -> None:
             metadata = run.extra.setdefault("metadata", {})
             metadata["total_cost"] = contract.IMAGE_PRICE
             metadata["usage_metadata"] = {"total_cost": contract.IMAGE_PRICE}
-
-
-def safe_warn(text: str) -> None:
-    """Warn; where warnings are errors, log instead, so that nothing paid for is lost to one."""
-    try:
-        warnings.warn(text, stacklevel=3)
-    except Warning:
-        _logger.warning(text)
 
 
 def _call(on_progress: OnProgress | None, progress: ImageProgress) -> Any:

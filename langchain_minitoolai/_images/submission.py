@@ -22,7 +22,7 @@ from langchain_minitoolai._http.error_mapping import (
 from langchain_minitoolai._http.retry import RetryPolicy, log_retry
 from langchain_minitoolai._images.arguments import request_body
 from langchain_minitoolai._images.job_store import InFlightCalls, JobStore, Quota, StoredCall
-from langchain_minitoolai._images.progress import safe_warn
+from langchain_minitoolai._redaction import safe_warn, tidy
 from langchain_minitoolai.types import ImageJob, ImageProgress, Stage
 
 IN_FLIGHT: Final = InFlightCalls()
@@ -173,7 +173,7 @@ def best_effort(effect: Invoke) -> Workflow[None]:
     try:
         yield effect
     except Exception as error:  # noqa: BLE001 - any store may be in use
-        reason = errors.tidy(f"{type(error).__name__}: {error}")
+        reason = tidy(f"{type(error).__name__}: {error}")
         safe_warn(f"the job store can't be written ({reason})")
 
 
@@ -281,7 +281,7 @@ def parse_submission(
         )
     if not job_id and str(payload.get("status", "")).lower() in ("error", "failed", "failure"):
         reason = payload.get("message") or payload.get("error")
-        raise _refused_error(errors.tidy(reason) if isinstance(reason, str) else "no reason given")
+        raise _refused_error(tidy(reason) if isinstance(reason, str) else "no reason given")
     raise unknown_error("the service answered without a job id or without its signature")
 
 
@@ -330,7 +330,7 @@ def _refused_error(reason: str, **facts: Any) -> errors.ImageRequestError:
 
 
 def _store_error(error: Exception) -> errors.ImageRequestError:
-    reason = errors.tidy(f"{type(error).__name__}: {error}")
+    reason = tidy(f"{type(error).__name__}: {error}")
     return errors.ImageRequestError(
         f"The job store can't be used ({reason}), so nothing was sent or charged.",
         retry_safe=True,

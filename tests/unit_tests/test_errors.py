@@ -2,16 +2,13 @@
 
 import copy
 import pickle
-import string
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from langchain_core import exceptions as core
 
 from langchain_minitoolai import errors
-from langchain_minitoolai.errors import ImageError, MiniToolAIError, tidy
+from langchain_minitoolai.errors import ImageError, MiniToolAIError
 
 KINDS = [
     kind
@@ -171,42 +168,12 @@ def test_an_image_error_is_retryable_where_a_retry_is_safe(*, safe: bool) -> Non
 
 
 def test_the_key_is_taken_out_of_everything_an_error_repeats() -> None:
-    error = errors.ServiceError("no sk-1 here", code="sk-1", request_id="r sk-1")
-    assert error.redact("sk-1") is error
+    error = errors.ServiceError("no sk-12345 here", code="sk-12345", request_id="r sk-12345")
+    assert error.redact("sk-12345") is error
     assert (str(error), error.code, error.request_id) == ("no [key] here", "[key]", "r [key]")
-    assert "sk-1" not in repr((error, vars(error)))
+    assert "sk-12345" not in repr((error, vars(error)))
 
 
 def test_an_error_without_facts_is_redacted_too() -> None:
-    error = errors.ServiceError("fine").redact("sk-1")
+    error = errors.ServiceError("fine").redact("sk-12345")
     assert (str(error), error.code, error.request_id) == ("fine", None, None)
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain", "plain"),
-        ("two\nlines\tand \x1b[31mcolours\x00", "two lines and [31mcolours"),
-        ("key sk-secret.", "key [key]."),
-        ("Authorization: Bearer abc.def-123", "Authorization: Bearer [key]"),
-        ("bearer\n  xyz, and more", "Bearer [key], and more"),
-        ('{"a": "BEARER t"}', '{"a": "Bearer [key]"}'),
-        ("\u202eevil\u2028", "evil"),
-        ("", ""),
-    ],
-)
-def test_foreign_text_is_made_fit_to_show(text: str, shown: str) -> None:
-    assert tidy(text, "sk-secret") == shown
-
-
-def test_what_is_too_long_ends_in_an_ellipsis() -> None:
-    assert tidy("x" * 300) == "x" * 300
-    assert tidy("x" * 301) == "x" * 299 + "…"
-
-
-@given(st.text(), st.text(), st.text(string.ascii_letters + string.digits + "-", min_size=8))
-def test_no_text_shows_a_secret_or_grows_too_long(before: str, after: str, key: str) -> None:
-    shown = tidy(before + key + after, key)
-    assert key not in shown
-    assert len(shown) <= 300
-    assert shown.isprintable()

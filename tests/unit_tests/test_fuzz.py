@@ -29,6 +29,7 @@ from langchain_minitoolai._http.body import BoundedBody, ContentDecoder, StreamR
 from langchain_minitoolai._http.deadline import Deadline
 from langchain_minitoolai._http.effects import Request, Response
 from langchain_minitoolai._http.error_mapping import error_from_response, retry_after
+from langchain_minitoolai._redaction import MAX_MESSAGE
 
 SECRET = "sk-5ecret-0123456789"
 
@@ -76,7 +77,7 @@ def _read(chunks: Iterable[bytes]) -> tuple[list[Delta], errors.MiniToolAIError 
 
 def _check_error(error: errors.MiniToolAIError) -> None:
     message = str(error)
-    assert len(message) <= errors.MAX_MESSAGE
+    assert len(message) <= MAX_MESSAGE
     assert message.isprintable()
     assert SECRET not in f"{message} {vars(error)}"
     assert str(pickle.loads(pickle.dumps(error))) == message  # noqa: S301 - made right here

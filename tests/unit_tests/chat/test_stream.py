@@ -366,17 +366,17 @@ def test_a_page_or_a_document_is_read_no_further_than_its_bound() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"<title>who is sk-1?</title>",
-        b'{"who": "sk-1"}',
-        b'{"error": "sk-1"}',
-        b"who is sk-1?",
-        b"data: sk-1\n\n",
-        b"{sk-1",
+        b"<title>who is sk-12345?</title>",
+        b'{"who": "sk-12345"}',
+        b'{"error": "sk-12345"}',
+        b"who is sk-12345?",
+        b"data: sk-12345\n\n",
+        b"{sk-12345",
     ],
 )
 def test_no_answer_makes_an_error_show_the_key(body: bytes) -> None:
-    assert "sk-1" not in str(failure(body, api_key="sk-1"))
-    assert "[key]" in str(failure(body, api_key="sk-1"))
+    assert "sk-12345" not in str(failure(body, api_key="sk-12345"))
+    assert "[key]" in str(failure(body, api_key="sk-12345"))
 
 
 @given(st.lists(st.binary(max_size=60), max_size=4))

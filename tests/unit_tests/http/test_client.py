@@ -350,12 +350,33 @@ def test_an_attempt_is_logged_without_a_secret(
 # --- Responses ----------------------------------------------------------------------
 
 
-def test_a_response_has_lower_case_headers_and_a_body_without_the_key(over: MakeDriver) -> None:
-    exchange = Exchange([b'{"you": "sk-te', b'st-0123456789"}'], headers={"X-Request-ID": "r1"})
+def test_a_response_has_lower_case_headers_and_its_body(over: MakeDriver) -> None:
+    exchange = Exchange([b'{"you": "a', b'b"}'], headers={"X-Request-ID": "r1"})
     response = over(exchange).run(once(chat_request()))
-    assert response == Response(200, {"x-request-id": "r1"}, b'{"you": "[key]"}')
+    assert response == Response(200, {"x-request-id": "r1"}, b'{"you": "ab"}')
     assert response_metadata(response) == {"request_id": "r1"}
     assert exchange.closed == 1
+
+
+def test_what_is_parsed_holds_whatever_the_service_sent(over: MakeDriver) -> None:
+    body = b'{"jobid": 7, "signature": "' + KEY.encode() + b'"}'
+    assert over(Exchange([body])).run(once(chat_request())).body == body
+
+
+@pytest.mark.parametrize("key", [KEY, KEY.replace("s", "\\u0073"), KEY.replace("-", "\\u002D")])
+@pytest.mark.parametrize("before", [0, 200, 270, 280, 290])
+def test_an_error_s_text_is_cut_after_the_key_was_redacted(
+    over: MakeDriver, caplog: pytest.LogCaptureFixture, key: str, before: int
+) -> None:
+    body = f'{{"error": {{"message": "{"x" * before}{key} is unknown", "code": "{key}"}}}}'
+    headers = {"x-request-id": KEY, "retry-after": "0"}
+    driver = over(Exchange([body.encode()], 503, headers))
+    with pytest.raises(errors.ServiceError) as raised:
+        driver.run(send_with_retries(chat_request(), RetryPolicy(1), driver.clock))
+    shown = repr(vars(raised.value)) + str(raised.value) + caplog.text
+    assert KEY[:5] not in shown
+    assert "0073" not in shown
+    assert raised.value.code == raised.value.request_id == "[key]"
 
 
 @pytest.mark.parametrize("mode", MODES)
