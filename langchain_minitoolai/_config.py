@@ -5,7 +5,7 @@ import re
 import ssl
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     SecretStr,
+    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -55,7 +56,11 @@ class ClientConfig(BaseModel):
     """The fields that say how to reach the service; nothing is opened before the first call."""
 
     model_config = ConfigDict(
-        populate_by_name=True, hide_input_in_errors=True, arbitrary_types_allowed=True
+        populate_by_name=True,
+        protected_namespaces=(),
+        validate_assignment=True,
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
     )
 
     minitoolai_api_key: SecretStr = Field(
@@ -110,8 +115,18 @@ class ClientConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _check_names(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
         # Pydantic's own words on an extra field name neither a like one nor a way out.
-        if isinstance(given, Mapping) and not given.keys() <= (known := field_names(cls)):
+        known = field_names(cls)
+        if not given.keys() <= known:
+            # On assignment, these are the instance's attributes, cached properties of core too.
+            given = {
+                name: value
+                for name, value in given.items()
+                if not isinstance(getattr(cls, name, None), cached_property)
+            }
+        if not given.keys() <= known:
             raise ValueError(unknown_names(cls.__name__, given, known))
         return given
 
@@ -170,6 +185,23 @@ class ClientConfig(BaseModel):
             given = " and ".join([*users, *options])
             raise ValueError(f"{given} are given together; set {options[0]} in the client itself")
         return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field as the constructor does: checked, and without effect if it is refused."""
+        before, was_set = dict(self.__dict__), set(self.model_fields_set)
+        try:
+            super().__setattr__(name, value)
+        except ValidationError:
+            self.__dict__.update(before)
+            self.model_fields_set.intersection_update(was_set)
+            raise
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy; the updated fields are checked as the constructor does."""
+        copied = super().model_copy(deep=deep)
+        for name, value in (update or {}).items():
+            setattr(copied, name, value)
+        return copied
 
     def __getstate__(self) -> dict[Any, Any]:
         """Refuse to pickle a client; a callable that makes one is pickled by its name."""
@@ -341,6 +373,10 @@ class _ClientCache:
 def _make_clients(owner: ClientConfig) -> tuple[SyncClient, AsyncClient]:
     pool = client_pool(owner._transport_config())  # noqa: SLF001 - one thing in two classes
     key = owner._api_key  # noqa: SLF001 - one thing in two classes
+    try:
+        owner.default_headers = owner.default_headers  # changed in place, it is unchecked
+    except ValidationError as error:
+        raise InvalidInputError(error.errors()[0]["msg"]) from None
     given = owner.default_headers or {}
     headers = {name: value.get_secret_value() for name, value in given.items()}
     base_url = owner.minitoolai_api_base

@@ -3,9 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -18,14 +16,7 @@ from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.stores import ByteStore, InMemoryByteStore
 from langchain_core.tools import BaseTool, ToolException
 from langchain_core.tools.base import ArgsSchema
-from pydantic import (
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 from typing_extensions import override
 
 from langchain_minitoolai import contract
@@ -61,7 +52,7 @@ _DESCRIPTION: Final = (
     "Draw an image from a description. Each call costs money and takes some seconds. "
     "The answer names the image's address; show it to the user."
 )
-_CALL_ID: ContextVar[str | None] = ContextVar("minitoolai_tool_call_id", default=None)
+_CALL_ID: Final = "tool_call_id"
 
 
 class MiniToolAIImageTool(ClientConfig, BaseTool):
@@ -82,15 +73,6 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
         MissingAPIKeyError: If there is no key.
         pydantic.ValidationError: If an option is unknown or out of its range.
     """
-
-    model_config = ConfigDict(
-        populate_by_name=True,
-        protected_namespaces=(),
-        validate_default=True,
-        validate_assignment=True,
-        hide_input_in_errors=True,
-        arbitrary_types_allowed=True,
-    )
 
     name: str = "generate_image"
     description: str = _DESCRIPTION
@@ -139,14 +121,10 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
     @model_validator(mode="before")
     @classmethod
     def _rename_deadline(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping):
-            return given
-        # On assignment, pydantic passes the instance's attributes, cached properties of core too.
-        cached = {name for name in given if isinstance(getattr(cls, name, None), cached_property)}
-        fields = {name: value for name, value in given.items() if name not in cached}
-        if "deadline" in fields and "total_timeout" not in fields:
-            fields["total_timeout"] = fields.pop("deadline")
-        return fields
+        if isinstance(given, Mapping) and "deadline" in given and "total_timeout" not in given:
+            given = {**given, "total_timeout": given["deadline"]}
+            del given["deadline"]
+        return given
 
     @field_validator("save_to")
     @classmethod
@@ -160,11 +138,11 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
 
     @model_validator(mode="after")
     def _check_defaults(self) -> Self:
-        unknown = [name for name in self.allowed_models if name not in contract.IMAGE_MODELS]
+        unknown = set(self.allowed_models) - set(contract.IMAGE_MODELS)
         if unknown or not self.allowed_models:
             allowed = ", ".join(contract.IMAGE_MODELS)
             raise ValueError(f"allowed_models is {self.allowed_models}; allowed: {allowed}")
-        given = {name: getattr(self, name) for name in DEFAULTS}
+        given = self._defaults()
         if "model" not in self.model_fields_set and self.model not in self.allowed_models:
             given["model"] = self.allowed_models[0]
         schema = arguments_schema(self.allowed_models)
@@ -172,35 +150,22 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
             checked = schema.model_validate({"prompt": "a prompt", **given})
         except ValidationError as error:
             raise ValueError(str(validation_error(error, schema))) from None
-        for name in DEFAULTS:
-            # Past the validation that this is part of.
-            self.__dict__[name] = getattr(checked, name)
+        # Past the validation that this is part of.
+        self.__dict__.update(checked.model_dump(include=set(DEFAULTS)))
         self.__dict__["args_schema"] = self._schema()
         return self
 
+    def _defaults(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in DEFAULTS}
+
     def _schema(self) -> type[ImageArguments]:
-        defaults = {name: getattr(self, name) for name in DEFAULTS}
-        return arguments_schema(self.allowed_models, **defaults)
+        return arguments_schema(self.allowed_models, **self._defaults())
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option as the constructor does: checked, and without effect if it is refused."""
-        before, was_set = dict(self.__dict__), set(self.model_fields_set)
-        try:
-            super().__setattr__(name, value)
-        except ValidationError:
-            self.__dict__.update(before)
-            self.model_fields_set.intersection_update(was_set)
-            raise
+        super().__setattr__(name, value)
         if name in DEFAULTS or name == "allowed_models":
             super().__setattr__("args_schema", self._schema())  # so that core derives it anew
-
-    @override
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy the tool; updated options are checked as the constructor does."""
-        copy = super().model_copy(deep=deep)
-        for name, value in (update or {}).items():
-            setattr(copy, name, value)
-        return copy
 
     def __getstate__(self) -> dict[Any, Any]:
         """Leave out the schema, a class made at run time."""
@@ -219,28 +184,14 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
         self.__dict__["args_schema"] = self._schema()
 
     @override
-    def run(self, tool_input: Any, *args: Any, tool_call_id: str | None = None, **kw: Any) -> Any:
-        """Run the tool; see `BaseTool.run`. A text, a prompt or a message is what to draw."""
-        with _call_id_set(tool_call_id):
-            return super().run(_to_input(tool_input), *args, tool_call_id=tool_call_id, **kw)
-
-    @override
-    async def arun(
-        self, tool_input: Any, *args: Any, tool_call_id: str | None = None, **kw: Any
-    ) -> Any:
-        """Run the tool; see `BaseTool.arun`. A text, a prompt or a message is what to draw."""
-        with _call_id_set(tool_call_id):
-            return await super().arun(_to_input(tool_input), *args, tool_call_id=tool_call_id, **kw)
-
-    @override
     def _parse_input(self, tool_input: Any, tool_call_id: str | None) -> Any:
         with self._error_handling():
-            return self._validate(tool_input)
+            return {**self._validate(_to_input(tool_input)), _CALL_ID: tool_call_id}
 
     @override
     def _run(self, run_manager: CallbackManagerForToolRun | None = None, **arguments: Any) -> Any:
         with self._error_handling():
-            image = self._execute(self._draw(arguments, _CALL_ID.get(), run_manager))
+            image = self._execute(self._draw(arguments, run_manager))
             return tool_content(image, self.show_to_model), image.artifact()
 
     @override
@@ -248,7 +199,7 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
         self, run_manager: AsyncCallbackManagerForToolRun | None = None, **arguments: Any
     ) -> Any:
         with self._error_handling():
-            image = await self._aexecute(self._draw(arguments, _CALL_ID.get(), run_manager))
+            image = await self._aexecute(self._draw(arguments, run_manager))
             return tool_content(image, self.show_to_model), image.artifact()
 
     @contextmanager
@@ -278,13 +229,13 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
         Raises:
             MiniToolAIError: If there is no job; `maybe_charged` says whether there may be one.
         """
-        return self._execute(self._submit({**_to_arguments(prompt), **arguments}, call_id))
+        return self._execute(self._submit({**_to_input(prompt), **arguments}, call_id))
 
     async def asubmit(
         self, prompt: str | Mapping[str, Any], *, call_id: str | None = None, **arguments: Any
     ) -> ImageJob:
         """Order an image: `submit`, with `await`."""
-        return await self._aexecute(self._submit({**_to_arguments(prompt), **arguments}, call_id))
+        return await self._aexecute(self._submit({**_to_input(prompt), **arguments}, call_id))
 
     def wait_for(self, job: ImageJob) -> GeneratedImage:
         """Wait for an ordered image, and download and save it as the options say.
@@ -352,8 +303,10 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
         return lambda clock: submit(checked, self._context(clock, checked, call_id))
 
     def _draw(
-        self, arguments: dict[str, Any], call_id: str | None, run_manager: BaseRunManager | None
+        self, arguments: dict[str, Any], run_manager: BaseRunManager | None
     ) -> Callable[[Clock], Workflow[GeneratedImage]]:
+        call_id = arguments.pop(_CALL_ID, None)
+
         def start(clock: Clock) -> Workflow[GeneratedImage]:
             context = self._context(clock, arguments, call_id, run_manager)
             job = yield from submit(arguments, context)
@@ -376,7 +329,7 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
         key = None
         if arguments is not None and call_id:
             key = call_key(call_id, self.minitoolai_api_base, request_body(arguments))
-        limiter = self.rate_limiter
+        limiter, host = self.rate_limiter, urlsplit(self.minitoolai_api_base).hostname
         return JobContext(
             clock=clock,
             wall_clock=lambda: datetime.now(UTC).timestamp(),
@@ -392,12 +345,9 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
             keep_bytes=self.show_to_model == "data",
             timeout=self.timeout,
             max_retries=self.max_retries,
-            loopback=self._on_loopback(),
+            loopback=is_loopback(host or ""),
             poll_interval=self.poll_interval,
         )
-
-    def _on_loopback(self) -> bool:
-        return is_loopback(urlsplit(self.minitoolai_api_base).hostname or "")
 
 
 def _finish(job: ImageJob, context: JobContext) -> Workflow[GeneratedImage]:
@@ -410,20 +360,6 @@ def _resume(job_id: str | None, context: JobContext) -> Workflow[GeneratedImage]
     if not isinstance(stored, ImageJob):
         raise InvalidInputError(f"job_id is {job_id!r}; allowed: a job that the job store knows")
     return (yield from _finish(stored, context))
-
-
-@contextmanager
-def _call_id_set(call_id: str | None) -> Iterator[None]:
-    """Keep the id of a tool call, which does not reach `_run` otherwise."""
-    token = _CALL_ID.set(call_id)
-    try:
-        yield
-    finally:
-        _CALL_ID.reset(token)
-
-
-def _to_arguments(prompt: str | Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"prompt": prompt} if isinstance(prompt, str) else prompt
 
 
 def _to_input(given: Any) -> Any:

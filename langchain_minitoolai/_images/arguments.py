@@ -29,11 +29,11 @@ DEFAULTS: Final[dict[str, Any]] = {
 }
 """Every argument but the prompt, with the service's own default."""
 
-MAX_MESSAGE: Final = 400
+MAX_TEXT: Final = 400
+"""The most characters of an error that a model reads."""
+
 _INPUT: Final = "the input"
-
 _CHOICE: Final[Any] = Literal  # of names known at run time only
-
 _API_NAMES: Final = {"negative_prompt": "negativePrompt", "cfg_scale": "cfgScale"}
 _ALIASES: Final = {
     "negativePrompt": "negative_prompt",
@@ -91,35 +91,22 @@ def arguments_schema(
 
 @lru_cache(maxsize=64)
 def _schema(models: tuple[str, ...], defaults: tuple[tuple[str, Any], ...]) -> type[ImageArguments]:
-    default = dict(defaults)
-    model_type = Annotated[_CHOICE[models], BeforeValidator(_fuzzy_choice(models))]
-    scheduler_type = Annotated[
-        _CHOICE[contract.SCHEDULERS], BeforeValidator(_fuzzy_choice(contract.SCHEDULERS))
-    ]
-    side = contract.IMAGE_SIZE
-    fields: dict[str, Any] = {
-        "prompt": (
-            Annotated[str, BeforeValidator(_strip)],
-            Field(min_length=1, description="What to draw, in plain words."),
-        ),
-        "negative_prompt": (
-            Annotated[str, BeforeValidator(_strip)],
-            Field(default["negative_prompt"], description="What to keep out of the image."),
-        ),
-        "model": (model_type, Field(default["model"], description="The style of the image.")),
-        "width": (_Integer, _number(default["width"], side, "Pixels.")),
-        "height": (_Integer, _number(default["height"], side, "Pixels.")),
-        "steps": (_Integer, _number(default["steps"], contract.STEPS, "More is finer and slower.")),
+    optional = {
+        "negative_prompt": (_Text, "What to keep out of the image."),
+        "model": (_choice(models), "The style of the image."),
+        "width": (_number("width", int), "Pixels."),
+        "height": (_number("height", int), "Pixels."),
+        "steps": (_number("steps", int), "More is finer and slower."),
         "cfg_scale": (
-            _Float,
-            _number(
-                default["cfg_scale"],
-                contract.CFG_SCALE,
-                "Below 4 more creative, above closer to the prompt.",
-            ),
+            _number("cfg_scale", float),
+            "Below 4 more creative, above closer to the prompt.",
         ),
-        "scheduler": (scheduler_type, Field(default["scheduler"], description="The sampler.")),
+        "scheduler": (_choice(contract.SCHEDULERS), "The sampler."),
     }
+    prompt = (_Text, Field(min_length=1, description="What to draw, in plain words."))
+    fields: dict[str, Any] = {"prompt": prompt}
+    for name, (kind, description) in optional.items():
+        fields[name] = (kind, Field(dict(defaults)[name], description=description))
     schema: type[ImageArguments] = create_model(
         "generate_image", __base__=ImageArguments, __doc__="Draw an image.", **fields
     )
@@ -138,18 +125,20 @@ def request_body(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def validation_error(error: ValidationError, schema: type[BaseModel]) -> ImageRequestError:
     """Describe invalid arguments: the field, the value, and what is allowed."""
     problems = [_format_error(each, schema) for each in error.errors(include_url=False)]
-    text = f"Nothing was sent or charged. {'; '.join(problems)}"
-    text = text if len(text) < MAX_MESSAGE else f"{text[: MAX_MESSAGE - 1]}…"
+    text = clip(f"Nothing was sent or charged. {'; '.join(problems)}", MAX_TEXT)
     return ImageRequestError(text, hint="Change the argument and call again.")
+
+
+def clip(text: str, most: int) -> str:
+    """Cut a text that has too many characters, and show that."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _format_error(error: Any, schema: type[BaseModel]) -> str:
     name = str(error["loc"][0]) if error["loc"] else _INPUT
     if error["type"] == "missing":
         return f"{name} is missing"
-    value = repr(error["input"])
-    value = value if len(value) <= 40 else f"{value[:39]}…"
-    return f"{name} is {value}; allowed: {_allowed(name, schema)}"
+    return f"{name} is {clip(repr(error['input']), 40)}; allowed: {_allowed(name, schema)}"
 
 
 def _allowed(name: str, schema: type[BaseModel]) -> str:
@@ -167,10 +156,6 @@ def _allowed(name: str, schema: type[BaseModel]) -> str:
     return ", ".join(values) or "a text that is not empty"
 
 
-def _number(default: Any, span: contract.Range, description: str) -> Any:
-    return Field(default, ge=span.minimum, le=span.maximum, description=description)
-
-
 def _strip(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
@@ -184,14 +169,23 @@ def _strip_unit(value: Any) -> Any:
     return text[:-2].rstrip() if text[-2:].lower() == "px" else text
 
 
-_Integer: Final = Annotated[int, BeforeValidator(_strip_unit)]
-_Float: Final = Annotated[float, BeforeValidator(_strip_unit), Field(allow_inf_nan=False)]
+_Text: Final = Annotated[str, BeforeValidator(_strip)]
 
 
-def _fuzzy_choice(names: tuple[str, ...]) -> Any:
-    """Build a validator that ignores case, blanks and `_`, and reads `pp` as `++`."""
+def _number(name: str, kind: type[int | float]) -> Any:
+    span = _RANGES[name]
+    limits = Field(ge=span.minimum, le=span.maximum)
+    return Annotated[kind, BeforeValidator(_strip_unit), limits]
+
+
+def _choice(names: tuple[str, ...]) -> Any:
+    """Build the type of a name, which ignores case, blanks and `_`, and reads `pp` as `++`."""
     known = {_normalize(name): name for name in names}
-    return lambda value: known.get(_normalize(value), value) if isinstance(value, str) else value
+
+    def find(value: Any) -> Any:
+        return known.get(_normalize(value), value) if isinstance(value, str) else value
+
+    return Annotated[_CHOICE[names], BeforeValidator(find)]
 
 
 def _normalize(name: str) -> str:

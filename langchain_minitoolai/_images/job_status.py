@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from langchain_minitoolai._http.effects import Response
 from langchain_minitoolai._http.error_mapping import retry_after, summarize_body
+from langchain_minitoolai._http.retry import MAX_RETRY_AFTER, backoff
 from langchain_minitoolai._images.ssrf import is_image_url
 from langchain_minitoolai._redaction import tidy
 from langchain_minitoolai.errors import MiniToolAIError
@@ -40,18 +41,24 @@ FAILED_WORDS: Final = (
 )
 NOT_FOUND_WORDS: Final = "not found|no such|unknown job|does not exist"
 
-_PENDING: Final = re.compile(rf"\b({PENDING_WORDS})\b")
-_TRANSIENT: Final = re.compile(rf"\b({TRANSIENT_WORDS})\b")
-_FAILED: Final = re.compile(rf"\b({FAILED_WORDS})\b")
-_NOT_FOUND: Final = re.compile(rf"\b({NOT_FOUND_WORDS})\b")
+_WORDS: Final = {
+    kind: re.compile(rf"\b({words})\b")
+    for kind, words in (
+        ("pending", PENDING_WORDS),
+        ("transient", TRANSIENT_WORDS),
+        ("failed", FAILED_WORDS),
+        ("not_found", NOT_FOUND_WORDS),
+    )
+}
 _CHALLENGE: Final = re.compile(rb"(?i)just a moment|captcha|cf-chl|challenge-platform")
 _SECRETS: Final = re.compile(r"(?i)(\"?signature\"?\s*[:=]\s*)(\"[^\"]*\"?|[^\s,}]+)")
 _NESTED_KEYS: Final = ("data", "result", "job", "images")
 
 Kind: TypeAlias = Literal["pending", "ready", "failed", "suspect", "transient", "unavailable"]
 Verdict: TypeAlias = Literal[
-    "failed", "failed_transient", "pending", "transient", "not_found", "error", "success", "other"
+    "pending", "transient", "failed", "error", "not_found", "failed_transient", "success", "other"
 ]
+_PRECEDENCE: Final[tuple[Verdict, ...]] = ("pending", "transient", "failed", "error", "not_found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,7 @@ class PollHistory:
         not_found: Responses after the grace period that did not know the job.
         troubles: Polls in a row that gave nothing to read, since `trouble_since`.
         challenges: Bot challenges met.
+        slow_downs: Responses in a row that report too many requests.
         warned: Whether a response that fits nothing was met.
     """
 
@@ -74,11 +82,12 @@ class PollHistory:
     troubles: int = 0
     trouble_since: float = 0.0
     challenges: int = 0
+    slow_downs: int = 0
     warned: bool = False
 
-    def readable(self) -> "PollHistory":
+    def readable(self, *, warned: bool = False) -> "PollHistory":
         """Return the history after a response that shows a job on its way."""
-        return replace(self, errors=0, failures=0, not_found=0)
+        return replace(self, errors=0, failures=0, not_found=0, warned=self.warned or warned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +100,7 @@ class JobStatus:
         history: For the next response.
         url: The image's address, if ready.
         reason: The service's words, without secrets.
-        retry_after: Seconds the service asks to wait.
-        slow_down: Whether it reports that it is asked too often.
+        delay: The fewest seconds to wait before the next poll.
         warning: A warning for the developer, once a job.
         invalid_id: Whether it reports that the job's id is invalid.
     """
@@ -101,8 +109,7 @@ class JobStatus:
     history: PollHistory
     url: str | None = None
     reason: str = ""
-    retry_after: float | None = None
-    slow_down: bool = False
+    delay: float = 0.0
     warning: str | None = None
     invalid_id: bool = False
 
@@ -118,6 +125,8 @@ def read_status(
         history: What the earlier polls left.
         loopback: Whether the API itself is on loopback.
     """
+    slow_downs = history.slow_downs
+    history = replace(history, slow_downs=0)
     if isinstance(outcome, MiniToolAIError):
         return _trouble(str(outcome), age, history)
     payload = _parse_object(outcome.body)
@@ -125,38 +134,56 @@ def read_status(
     if url is not None:
         return JobStatus("ready", PollHistory(), url=url)
     if outcome.status == 429:
-        return JobStatus(
-            "pending",
-            history,
-            retry_after=retry_after(outcome.headers),
-            slow_down=True,
-            reason=preview(outcome.body),
-        )
-    if payload is None or 300 <= outcome.status < 400 or outcome.status >= 500:
-        return _unreadable(outcome, age, history)
-    if outcome.status in (401, 403):
-        return _trouble(f"HTTP {outcome.status}: {preview(outcome.body)}", age, history)
-    return _read_payload(outcome, payload, age, history)
+        history = replace(history, slow_downs=slow_downs + 1)
+        return JobStatus("pending", history, delay=_delay(outcome, backoff(slow_downs + 1)))
+    return _read_response(outcome, payload, age, history)
 
 
-def _read_payload(
-    response: Response, payload: Mapping[str, Any], age: float, history: PollHistory
+def _read_response(
+    response: Response, payload: Mapping[str, Any] | None, age: float, history: PollHistory
 ) -> JobStatus:
-    texts = list(status_texts(payload))
-    reason, verdict = preview(response.body), _verdict(texts, response.status)
-    if verdict == "transient":
-        return _trouble(f"HTTP {response.status}: {reason}", age, history)
+    status, texts = response.status, list(status_texts(payload or {}))
+    reason = _reason(texts) or preview(response.body)
+    if payload is None or 300 <= status < 400 or status >= 500:
+        return _unreadable(response, reason, age, history)
+    texts = [(field, _normalize(text)) for field, text in texts]
+    verdict = _verdict(texts, status)
+    if verdict == "transient" or status in (401, 403):
+        return _trouble(f"HTTP {status}: {reason}", age, history)
     history = replace(history, troubles=0)
-    if verdict == "failed_transient" and not history.failures:
-        return JobStatus("suspect", replace(history, failures=1), reason=reason)
     if verdict in ("failed", "failed_transient"):
-        invalid = any("invalid" in text for _, text in texts)
-        return JobStatus("failed", history, reason=reason, invalid_id=invalid)
+        return _failed(reason, texts, history, transient=verdict == "failed_transient")
     if verdict == "not_found":
         return _not_found(reason, age, history)
     if verdict == "error":
         return _suspect(reason, age, history)
-    return _pending(reason, history, understood=verdict != "other")
+    return _pending(response, verdict, history)
+
+
+def _failed(
+    reason: str, texts: list[tuple[str, str]], history: PollHistory, *, transient: bool
+) -> JobStatus:
+    if transient and not history.failures:
+        return JobStatus("suspect", replace(history, failures=1), reason=reason)
+    invalid_id = any("invalid" in text for _, text in texts)
+    return JobStatus("failed", history, reason=reason, invalid_id=invalid_id)
+
+
+def _pending(response: Response, verdict: Verdict, history: PollHistory) -> JobStatus:
+    """Wait on; the first response that fits nothing gets a warning."""
+    if verdict != "other" or history.warned:
+        return JobStatus("pending", history.readable())
+    warning = f"a response that is not understood: {preview(response.body)}"
+    return JobStatus("pending", history.readable(warned=True), warning=warning)
+
+
+def _reason(texts: list[tuple[str, str]]) -> str:
+    """Return the service's own words: its messages, or where there are none the status."""
+    for field in ("message", "status"):
+        found = dict.fromkeys(text for name, text in texts if name == field and text.strip())
+        if found:
+            return tidy("; ".join(found))
+    return ""
 
 
 def _verdict(texts: list[tuple[str, str]], status: int) -> Verdict:
@@ -165,14 +192,6 @@ def _verdict(texts: list[tuple[str, str]], status: int) -> Verdict:
     if verdict in ("error", "success", "other") and status in (404, 410):
         return "not_found"
     return "transient" if verdict in ("success", "other") and status >= 400 else verdict
-
-
-def _pending(reason: str, history: PollHistory, *, understood: bool) -> JobStatus:
-    """Wait on; the first response that fits nothing gets a warning."""
-    if understood or history.warned:
-        return JobStatus("pending", history.readable())
-    warning = f"a response that is not understood: {reason}"
-    return JobStatus("pending", replace(history.readable(), warned=True), warning=warning)
 
 
 def _not_found(reason: str, age: float, history: PollHistory) -> JobStatus:
@@ -195,27 +214,36 @@ def _trouble(reason: str, age: float, history: PollHistory) -> JobStatus:
     since = history.trouble_since if history.troubles else age
     history = replace(history, troubles=history.troubles + 1, trouble_since=since)
     over = history.troubles >= TROUBLE_THRESHOLD and age - since >= TROUBLE_SPREAD_SECONDS
-    return JobStatus("unavailable" if over else "transient", history, reason=tidy(reason))
+    kind: Kind = "unavailable" if over else "transient"
+    return JobStatus(kind, history, reason=tidy(reason), delay=backoff(history.troubles))
 
 
-def _unreadable(response: Response, age: float, history: PollHistory) -> JobStatus:
-    reason = f"HTTP {response.status}: {preview(response.body)}"
+def _unreadable(response: Response, reason: str, age: float, history: PollHistory) -> JobStatus:
+    reason = f"HTTP {response.status}: {reason}"
     is_page = response.body.lstrip()[:1] == b"<"
     challenged = response.headers.get("cf-mitigated") == "challenge"
     if challenged or (is_page and _CHALLENGE.search(response.body)):
         history = replace(history, challenges=history.challenges + 1)
         if history.challenges >= MAX_CHALLENGES:
             return JobStatus("unavailable", history, reason=f"a bot challenge: {reason}")
-    return replace(_trouble(reason, age, history), retry_after=retry_after(response.headers))
+    status = _trouble(reason, age, history)
+    return replace(status, delay=_delay(response, status.delay))
+
+
+def _delay(response: Response, default: float) -> float:
+    """Return the seconds that a response asks to wait, or those that are wise."""
+    asked = retry_after(response.headers)
+    return default if asked is None else min(asked, MAX_RETRY_AFTER)
 
 
 def find_image_url(payload: Mapping[str, Any] | None, *, loopback: bool) -> str | None:
     """Find the image's address, unless the status reports a failure."""
     if payload is None:
         return None
-    statuses = [text for field, text in status_texts(payload) if field == "status"]
-    if any(_FAILED.search(text) or text == "error" for text in statuses):
-        return None
+    for field, text in status_texts(payload):
+        status = _normalize(text)
+        if field == "status" and (status == "error" or "failed" in _kinds(status)):
+            return None
     inner = [nested.get(key) for nested in _nested(payload) for key in ("image_url", "url")]
     for value in (payload.get("image_url"), *inner):
         if isinstance(value, str) and is_image_url(value.strip(), loopback=loopback):
@@ -226,52 +254,42 @@ def find_image_url(payload: Mapping[str, Any] | None, *, loopback: bool) -> str 
 def classify(texts: list[tuple[str, str]]) -> Verdict:
     """Judge the texts of a response: the status first, then the message, then a bare status."""
     status, message = (
-        " / ".join(text for name, text in texts if name == field) for field in ("status", "message")
+        _kinds(" / ".join(text for name, text in texts if name == field))
+        for field in ("status", "message")
     )
-    if _FAILED.search(status):
-        return "failed_transient" if _TRANSIENT.search(message) else "failed"
-    verdict = _classify_status(status) or _classify_message(message)
-    if verdict is not None:
-        return verdict
+    if "failed" in status:
+        return "failed_transient" if "transient" in message else "failed"
+    if {"pending", "failed"} <= message:  # such as "processing failed"
+        message = message - {"pending", "failed"} | {"error"}
+    for kinds in (status, message):
+        for verdict in _PRECEDENCE:
+            if verdict in kinds:
+                return verdict
     if any("error" in text for text in texts):
         return "error"
     return "success" if ("status", "success") in texts else "other"
 
 
-def _classify_status(status: str) -> Verdict | None:
-    if _PENDING.search(status):
-        return "pending"
-    if _TRANSIENT.search(status):
-        return "transient"
-    return "not_found" if _NOT_FOUND.search(status) else None
-
-
-def _classify_message(message: str) -> Verdict | None:
-    pending, failed = _PENDING.search(message), _FAILED.search(message)
-    if pending and not failed:
-        return "pending"
-    if _TRANSIENT.search(message):
-        return "transient"
-    if failed:
-        return "error" if pending else "failed"
-    return "not_found" if _NOT_FOUND.search(message) else None
+def _kinds(text: str) -> set[str]:
+    """Return the kinds of which a text has a word."""
+    return {kind for kind, words in _WORDS.items() if words.search(text)}
 
 
 def status_texts(payload: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Yield the normalised texts of a response, and of what is nested one level down.
+    """Yield the texts of a response, and of what is nested one level down.
 
     Yields:
         `"status"`, `"message"` or `"error"`, and the text.
     """
     for key in ("status", "state"):
         if isinstance(payload.get(key), str):
-            yield "status", _normalize(payload[key])
+            yield "status", payload[key]
     for key in ("message", "error", "detail", "reason"):
         value = payload.get(key)
         if isinstance(value, Mapping):
             value = value.get("message") or value.get("code") or "error"
         if isinstance(value, str):
-            yield "message", _normalize(value)
+            yield "message", value
     if payload.get("error") or payload.get("success") is False:
         yield "error", "error"
     if depth == 0:

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from langchain_minitoolai import contract, errors
 from langchain_minitoolai._http.effects import Request, Response, Sleep, Workflow
-from langchain_minitoolai._http.retry import MAX_RETRY_AFTER, backoff
 from langchain_minitoolai._images.job_status import JobStatus, PollHistory, read_status
 from langchain_minitoolai._images.submission import JobContext, best_effort
 from langchain_minitoolai._redaction import safe_warn
@@ -125,7 +124,7 @@ class JobPoller:
         self._total = max(context.remaining(), 0.0)
         self._kind = job_kind(job.arguments)
         self._status = JobStatus("pending", PollHistory())
-        self._polls, self._slow_downs = job.polls, 0
+        self._polls = job.polls
         self._first = True
         self._latency = context.elapsed(job)
         self._previous_at = self._sent_at = 0.0
@@ -137,7 +136,7 @@ class JobPoller:
 
     def next_delay(self) -> tuple[float, bool]:
         """Return the seconds to the next poll, and whether that is the last."""
-        delay = max(self._interval(), self._minimum_delay())
+        delay = max(self._interval(), self._status.delay)
         left = self._context.remaining() - min(FINAL_POLL_RESERVE, 0.1 * self._total)
         return (delay, False) if delay < left else (max(left, 0.0), True)
 
@@ -148,15 +147,6 @@ class JobPoller:
         # Jobs that were submitted at once are not polled at once.
         jitter = 0.95 + 0.1 * self._context.jitter()
         return self._schedule.next_gap(age, self._kind, self._latency) * jitter
-
-    def _minimum_delay(self) -> float:
-        """Return the seconds that the last response asks for, or makes wise."""
-        status = self._status
-        if status.retry_after is not None:
-            return min(status.retry_after, MAX_RETRY_AFTER)
-        if status.kind == "transient":
-            return backoff(status.history.troubles)
-        return backoff(self._slow_downs) if status.slow_down else 0.0
 
     def poll(self) -> Workflow[JobStatus]:
         """Poll once; again at once in the other form if the first response asks for that."""
@@ -170,7 +160,6 @@ class JobPoller:
             status = self._read((yield from self._request()))
         self._first = False
         self._status = status
-        self._slow_downs = self._slow_downs + 1 if status.slow_down else 0
         if status.warning:
             safe_warn(f"job {self._job.id}: {status.warning}")
         return status

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from langchain_minitoolai import ChatMiniToolAI, _config, contract
+from langchain_minitoolai import ChatMiniToolAI, MiniToolAIImageTool, _config, contract
 from langchain_minitoolai._config import ClientConfig, unknown_names, validate_base_url
 from langchain_minitoolai._http.async_client import AsyncClient
 from langchain_minitoolai._http.client import SyncClient
@@ -472,6 +472,57 @@ def test_a_changed_copy_has_a_key_of_its_own() -> None:
     changed = made.model_copy(update={"minitoolai_api_key": SecretStr("other")})
     assert changed._sync_client().api_key == "other"
     assert made._sync_client().api_key == KEY
+
+
+CLASSES = pytest.mark.parametrize("made_by", [Owner, ChatMiniToolAI, MiniToolAIImageTool])
+
+
+@CLASSES
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("minitoolai_api_base", "http://example.com/api", "unencrypted"),
+        ("timeout", -1, "greater than 0"),
+        ("max_retries", "many", "valid integer"),
+        ("default_headers", {"Authorization": "x"}, "pass the key as api_key"),
+        ("proxy", "proxy.test", "no address of a proxy"),
+        ("timeuot", 7, "is it timeout"),
+    ],
+)
+def test_an_assigned_or_copied_setting_is_checked_as_in_the_constructor(
+    made_by: Any, field: str, value: Any, words: str
+) -> None:
+    made = made_by(api_key=KEY, base_url=BASE)
+    before, was_set = dict(made.__dict__), set(made.model_fields_set)
+    with pytest.raises(ValidationError, match=words):
+        setattr(made, field, value)
+    assert (made.__dict__, made.model_fields_set) == (before, was_set)
+    with pytest.raises(ValidationError, match=words):
+        made.model_copy(update={field: value})
+
+
+@CLASSES
+def test_a_changed_copy_counts_and_its_original_stays(made_by: Any) -> None:
+    made = made_by(api_key=KEY, base_url=BASE)
+    twin = made.model_copy(update={"minitoolai_api_base": f"{BASE}/", "timeout": "7"})
+    assert (twin.minitoolai_api_base, twin.timeout) == (BASE, 7.0)
+    assert made.timeout == 60.0
+    assert made.model_copy() == made
+
+
+@CLASSES
+def test_headers_that_change_in_place_are_sent_and_checked(made_by: Any) -> None:
+    made = made_by(api_key=KEY, base_url=BASE, default_headers={"X-One": "1"})
+    before = made._sync_client()._headers
+    made.default_headers["X-Two"] = "2"
+    after = made._sync_client()._headers
+    assert made._async_client()._headers == after
+    assert {name: value for name, value in after.items() if before.get(name) != value} == {
+        "x-two": "2"
+    }
+    made.default_headers["Authorization"] = "mine"
+    with pytest.raises(InvalidInputError, match="pass the key as api_key"):
+        made._sync_client()
 
 
 @pytest.mark.parametrize(

@@ -313,11 +313,11 @@ def test_a_bot_challenge_ends_after_two_tries(challenge: Response) -> None:
 
 def test_too_many_requests_slow_the_asking_down() -> None:
     status_ = read_status(response({"error": "slow down"}, 429, retry_after="7"), 5.0, START)
-    assert (status_.kind, status_.retry_after, status_.slow_down) == ("pending", 7.0, True)
+    assert (status_.kind, status_.delay) == ("pending", 7.0)
 
 
 def test_an_unavailable_service_may_say_when_to_come_back() -> None:
-    assert read_status(response(b"", 503, retry_after="4"), 5.0, START).retry_after == 4.0
+    assert read_status(response(b"", 503, retry_after="4"), 5.0, START).delay == 4.0
 
 
 def test_a_page_is_shown_by_its_title() -> None:
