@@ -13,6 +13,7 @@
     ├── ServiceError                5xx, or an error payload in a 200
     │   └── InvalidResponseError    no valid response: a page, junk, nothing
     │       └── MalformedStreamError    an event that can't be parsed
+    ├── SpendingLimitError          the spending limit of an agent is reached
     ├── IncompleteOutputError       structured output that was cut; also an OutputParserException
     ├── APIConnectionError          no connection, or it broke
     │   └── StreamInterruptedError  the response ended before it was complete
@@ -159,6 +160,10 @@ class NotFoundError(MiniToolAIError, ModelNotFoundError, kind="not_found"):
 
 class RateLimitError(MiniToolAIError, ModelRateLimitError, kind="rate_limit"):
     """Too many requests; `retry_after` says how long to wait, where the service did."""
+
+
+class SpendingLimitError(MiniToolAIError, ModelPermissionDeniedError, kind="spending_limit"):
+    """The spending limit of an agent is reached; the call was not sent."""
 
 
 class ServiceError(MiniToolAIError, ModelAPIError, kind="service"):

@@ -49,6 +49,7 @@ def full(kind: type[MiniToolAIError]) -> MiniToolAIError:
         (errors.PermissionDeniedError, core.ModelPermissionDeniedError, False),
         (errors.NotFoundError, core.ModelNotFoundError, False),
         (errors.RateLimitError, core.ModelRateLimitError, True),
+        (errors.SpendingLimitError, core.ModelPermissionDeniedError, False),
         (errors.ServiceError, core.ModelAPIError, True),
         (errors.InvalidResponseError, core.ModelAPIError, True),
         (errors.MalformedStreamError, core.ModelAPIError, True),
