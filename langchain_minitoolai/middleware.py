@@ -16,7 +16,7 @@ from typing_extensions import override
 from langchain_minitoolai import contract
 from langchain_minitoolai._chat.tool_images import Placement, move_images
 from langchain_minitoolai._chat.usage import estimate_cost
-from langchain_minitoolai._images.progress import safe_warn
+from langchain_minitoolai._redaction import safe_warn
 from langchain_minitoolai.chat_models import ChatMiniToolAI
 from langchain_minitoolai.errors import InvalidInputError, SpendingLimitError
 from langchain_minitoolai.tools import MiniToolAIImageTool
