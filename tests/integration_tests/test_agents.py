@@ -47,6 +47,22 @@ def kinds(messages: list[Any]) -> list[str]:
 
 
 @sync_and_async
+@pytest.mark.parametrize("answer", ["I can't add that.", "# Sums\n\n- a\n- b", "2 > 1 & é 😀"])
+def test_text_streams_in_the_same_chunks_with_tools_bound_and_without(
+    caller: Caller, service: sandbox.Service, answer: str
+) -> None:
+    service.reply(answer, times=2)
+    model = ChatMiniToolAI()
+    plain, bound = (
+        [chunk.text for chunk in caller.stream(each, "Hello") if chunk.text]
+        for each in (model, model.bind_tools([add, shout]))
+    )
+    assert "".join(plain) == answer
+    assert len(plain) > 5
+    assert bound == plain
+
+
+@sync_and_async
 def test_an_agent_calls_a_tool_and_answers_from_its_result(
     caller: Caller, strict: sandbox.Service
 ) -> None:

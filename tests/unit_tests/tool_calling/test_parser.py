@@ -60,8 +60,20 @@ def read(
 def found(answer: str, finish_reason: str | None = None, **options: Any) -> list[tuple[Any, ...]]:
     """Parse an answer whole and in single characters, and sum up what both found."""
     events = read([answer], finish_reason, **options)
-    assert read(answer, finish_reason, **options) == events
+    with untraced():
+        assert read(answer, finish_reason, **options) == events
     return summary(events)
+
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Run without coverage's tracing, which takes more time than parsing."""
+    trace = sys.gettrace()
+    sys.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(trace)
 
 
 def summary(events: list[Event]) -> list[tuple[Any, ...]]:
@@ -117,7 +129,7 @@ ANSWERS = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3), max_size=9)
 
 
 @given(ANSWERS, st.lists(st.integers(0, 200), max_size=6))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=200)
 @example(f"<tool_call>{ADD}<tool_call>{ADD}{END}", [])
 @example('<tool_call>{ not "a <tool_call>{', [])
 @example(f"```json\n{ADD}\n```\n{ADD}", [])
@@ -126,10 +138,11 @@ def test_any_cut_of_any_answer_gives_the_same_events(answer: str, cuts: list[int
     ends = [*sorted(cuts), len(answer)]
     starts = [0, *ends[:-1]]
     pieces = [answer[start:end] for start, end in zip(starts, ends, strict=True)]
-    events = read([answer])
-    assert read(pieces) == events
-    assert read(answer) == events
-    summary(events)
+    with untraced():
+        events = read([answer])
+        assert read(pieces) == events
+        assert read(answer) == events
+        summary(events)
 
 
 ARGUMENTS = st.dictionaries(
@@ -141,9 +154,9 @@ ARGUMENTS = st.dictionaries(
         | st.text(max_size=9)
         | st.sampled_from(FRAGMENTS),
         lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
-        max_leaves=5,
+        max_leaves=3,
     ),
-    max_size=3,
+    max_size=2,
 )
 WORDS = st.sampled_from(
     ["Now I add. ", "a < b\n", "Use `<tool_call>{` here.\n", "**x** ~ y\n", "{}\n"]
@@ -154,10 +167,10 @@ WORDS = st.sampled_from(
     st.lists(
         st.tuples(WORDS, st.lists(ARGUMENTS, min_size=1, max_size=2), st.booleans(), st.booleans()),
         min_size=1,
-        max_size=4,
+        max_size=3,
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=50)
 def test_answers_made_of_text_and_keyed_calls_give_that_text_and_those_calls(
     parts: list[tuple[str, list[dict[str, Any]], bool, bool]],
 ) -> None:
@@ -606,10 +619,36 @@ def test_text_flows_at_once_and_only_what_may_be_a_tag_is_held() -> None:
     assert parser.finish() == [Text("<tool_c")]
 
 
-@pytest.mark.parametrize("first", ["\n", "Hi", "*", "é", "0", "}"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("Hello", "I can do that.", "- one\n- two", "# Title\n", "**Yes**", "1. First", "0"),
+        *("\nHi", "  Hi", "é😀", '"a"', "(a)", "}", "]", "> quoted", "| a | b |", "\\frac", "$x$"),
+    ],
+)
 @pytest.mark.parametrize("strict", [False, True])
-def test_the_first_piece_of_plain_text_waits_for_nothing(first: str, *, strict: bool) -> None:
-    assert ToolCallParser(NAMES, KEY, strict=strict).feed(first) == [Text(first)]
+def test_text_flows_from_the_character_from_which_it_flows_without_tools(
+    answer: str, *, strict: bool
+) -> None:
+    parser = ToolCallParser(NAMES, KEY, strict=strict)
+    assert [parser.feed(char) for char in answer] == [[Text(char)] for char in answer]
+
+
+@pytest.mark.parametrize(
+    ("answer", "waits"),
+    [
+        *(("<b>", 2), ("</b>", 3), ("<table>", 3), ("<tool>", 6), ("<thing>", 6)),
+        *(("`code`", 2), ("~x", 2), ("```\nx", 5), ("```py\nx", 7)),
+        *(("[1]", 2), ("[link](/)", 2), ("{a}", 2), ('{"answer": 1}', 9)),
+        *((f"{KEY[0]} x", 2), (f"{KEY[:3]}!", 4)),
+    ],
+)
+def test_text_that_may_begin_a_call_waits_for_the_character_that_rules_it_out(
+    answer: str, waits: int
+) -> None:
+    parser = ToolCallParser(NAMES, KEY)
+    fed = next(count for count, char in enumerate(answer, 1) if parser.feed(char))
+    assert fed == waits
 
 
 def test_json_that_opens_the_answer_is_let_go_as_soon_as_it_can_be_no_call() -> None:
@@ -630,10 +669,11 @@ def test_a_call_streams_its_name_first_and_then_its_arguments() -> None:
     parser = ToolCallParser(NAMES, KEY, new_id=lambda: "call_0")
     assert parser.feed(f'{TAG}\n{{"name": "add", "argu') == []
     assert parser.feed('ments": {"a"') == [CallStart(0, "call_0", "add"), CallArguments(0, '{"a"')]
-    assert parser.feed(': "x y') == [CallArguments(0, ': "x y')]
+    assert parser.feed(': "x \\') == [CallArguments(0, ': "x \\')]
+    assert parser.feed('"y') == [CallArguments(0, '"y')]
     assert parser.feed('"}') == [CallArguments(0, '"}')]
     assert parser.feed("}\n") == []
-    assert parser.feed("</tool_call>\n") == [CallEnd(0, '{"a": "x y"}')]
+    assert parser.feed("</tool_call>\n") == [CallEnd(0, '{"a": "x \\"y"}')]
     assert parser.feed("Oh") == [Text("\nOh")]
     assert parser.finish("stop") == []
 
@@ -644,17 +684,6 @@ def test_a_parser_keeps_nothing_of_the_text_that_has_passed() -> None:
         parser.feed(piece)
     kept = [value for value in vars(parser).values() if isinstance(value, str | list)]
     assert max(map(len, kept)) < 10
-
-
-@contextmanager
-def untraced() -> Iterator[None]:
-    """Measure without coverage's tracing, which takes more time than parsing."""
-    trace = sys.gettrace()
-    sys.settrace(None)
-    try:
-        yield
-    finally:
-        sys.settrace(trace)
 
 
 HOSTILE = {
@@ -689,6 +718,8 @@ def test_any_answer_takes_time_in_proportion_to_its_length(opening: str, unit: s
         return time.process_time() - started
 
     with untraced():
-        few = min(seconds(10_000) for _ in range(3))
-        many = min(seconds(80_000) for _ in range(2))
-    assert many < 0.1 + 2.5 * 8 * few, "quadratic time would be 64 times as much"
+        for _ in range(3):  # another process may take the time away once
+            few, many = seconds(4_000), seconds(32_000)
+            if many < (most := 0.02 + 2.5 * 8 * few):
+                return
+    pytest.fail(f"{many} s are more than {most} s; quadratic time would be 64 times as much")

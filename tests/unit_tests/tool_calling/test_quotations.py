@@ -68,7 +68,7 @@ def test_surrogates_are_joined_or_dropped() -> None:
 @pytest.mark.parametrize(
     "unit", ["\\", "&", "&#1", "&amp;#9", "&#x1", "1", "<", " ", "\u200b", "\\u0061", "\\n", "&am"]
 )
-def test_a_megabyte_takes_no_more_than_seconds(unit: str) -> None:
+def test_a_fifth_of_a_megabyte_takes_no_more_than_a_second(unit: str) -> None:
     started = time.process_time()
-    Quotations(["&#" + unit * (1_000_000 // len(unit))]).holds("add", {"a": unit * 1000})
-    assert time.process_time() - started < 5
+    Quotations(["&#" + unit * (200_000 // len(unit))]).holds("add", {"a": unit * 1000})
+    assert time.process_time() - started < 1
