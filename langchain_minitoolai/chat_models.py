@@ -18,15 +18,12 @@ from typing_extensions import override
 from langchain_minitoolai import contract
 from langchain_minitoolai._chat.chunks import PROVIDER, register_content_blocks
 from langchain_minitoolai._chat.parameters import (
+    MODEL_OPTIONS,
     CallOptions,
     ToolCalling,
-    normalize_stop,
     normalize_tool_choice,
     to_openai_tools,
-    validate_max_tokens,
-    validate_model,
-    validate_model_kwargs,
-    validate_temperature,
+    unalias,
 )
 from langchain_minitoolai._chat.request import (
     ChatRequest,
@@ -37,12 +34,8 @@ from langchain_minitoolai._chat.request import (
 )
 from langchain_minitoolai._chat.stream import ChatStreamParser, Delta
 from langchain_minitoolai._chat.structured import Method, structured_output
-from langchain_minitoolai._chat.usage import (
-    count_request_tokens,
-    count_text_tokens,
-    model_profile,
-    zero_cost_of_cache_hits,
-)
+from langchain_minitoolai._chat.tokens import count_request_tokens, count_text_tokens
+from langchain_minitoolai._chat.usage import model_profile, zero_cost_of_cache_hits
 from langchain_minitoolai._config import ClientConfig
 from langchain_minitoolai._http.effects import Clock, StreamRequest, StreamResponse, Workflow
 from langchain_minitoolai._http.error_mapping import response_metadata
@@ -134,11 +127,7 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
 
     @model_validator(mode="after")
     def _check_options(self) -> Self:
-        validate_model(self.model)
-        validate_temperature(self.temperature)
-        validate_max_tokens(self.max_tokens)
-        validate_model_kwargs(self.model_kwargs)
-        normalize_stop(self.stop)
+        self._call_options({})
         return self
 
     @field_validator("async_transport")
@@ -260,16 +249,12 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
         return chat_request(self._call_options(changes), messages, self._api_key)
 
     def _call_options(self, changes: Mapping[str, Any]) -> CallOptions:
-        options = CallOptions(
-            model=self.model,
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
-            stop=self.stop,
-            tool_calling=self.tool_calling,
-            strict_tool_calls=self.strict_tool_calls,
-            model_kwargs=self.model_kwargs,
-        )
+        options = CallOptions(**self._own_options)
         return options.replace(changes) if changes else options
+
+    @property
+    def _own_options(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in MODEL_OPTIONS}
 
     def _send(
         self, request: ChatRequest, clock: Clock, *, collect: bool
@@ -435,29 +420,21 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
     @property
     @override
     def _identifying_params(self) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "temperature": self.temperature,
-            "max_tokens": self.max_tokens,
-            "stop": self.stop,
-            "tool_calling": self.tool_calling,
-            "strict_tool_calls": self.strict_tool_calls,
-            "base_url": self.minitoolai_api_base,
-            "model_kwargs": self.model_kwargs,
-        }
+        return {**self._own_options, "base_url": self.minitoolai_api_base}
 
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        options = self._call_options({**kwargs, **({"stop": stop} if stop else {})})
-        params = LangSmithParams(
-            ls_provider=PROVIDER, ls_model_type="chat", ls_model_name=options.model
-        )
-        if options.temperature is not None:
-            params["ls_temperature"] = options.temperature
-        if options.max_tokens is not None:
-            params["ls_max_tokens"] = options.max_tokens
-        if options.stop:
-            params["ls_stop"] = list(normalize_stop(options.stop))
+        # Raw values: a call that is refused for one of them has a run in the traces, too.
+        given = self._own_options | unalias(kwargs)
+        params = LangSmithParams(ls_provider=PROVIDER, ls_model_type="chat")
+        if isinstance(model := given["model"], str):
+            params["ls_model_name"] = model
+        if isinstance(temperature := given["temperature"], int | float):
+            params["ls_temperature"] = temperature
+        if isinstance(max_tokens := given["max_tokens"], int):
+            params["ls_max_tokens"] = max_tokens
+        if sequences := stop or given["stop"]:
+            params["ls_stop"] = [sequences] if isinstance(sequences, str) else sequences
         return params
 
     @override

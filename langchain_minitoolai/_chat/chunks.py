@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
 from langchain_core.messages import content as blocks
@@ -23,32 +23,12 @@ from langchain_minitoolai._tool_calling.events import (
     InvalidCall,
     Text,
 )
+from langchain_minitoolai._tool_calling.native import NativeToolCallParser
+from langchain_minitoolai._tool_calling.parser import ToolCallParser
 
 PROVIDER: Final = "minitoolai"
 _MAX_CLOSING_FENCE: Final = 200
 """The most characters held back for a closing fence, blanks included."""
-
-CallEvent: TypeAlias = CallStart | CallArguments | CallEnd | InvalidCall
-
-
-class TextParser(Protocol):
-    """Parses tool calls in text; see `_tool_calling.parser`."""
-
-    def feed(self, text: str) -> list[Event]:
-        """Parse some text."""
-
-    def finish(self, finish_reason: str | None) -> list[Event]:
-        """Parse the end."""
-
-
-class ToolCallDeltaParser(Protocol):
-    """Parses OpenAI's `tool_calls` deltas; see `_tool_calling.native`."""
-
-    def feed(self, deltas: list[dict[str, Any]]) -> list[Event]:
-        """Parse some deltas."""
-
-    def finish(self, finish_reason: str | None) -> list[Event]:
-        """Parse the end."""
 
 
 class ResponseBuilder:
@@ -62,9 +42,10 @@ class ResponseBuilder:
         self,
         model: str,
         stop: Iterable[str] = (),
-        tools: TextParser | None = None,
-        native: ToolCallDeltaParser | None = None,
+        tools: ToolCallParser | None = None,
         fence: "CodeFenceStripper | None" = None,
+        *,
+        native: bool = False,
     ) -> None:
         """Start before the first delta.
 
@@ -72,15 +53,16 @@ class ResponseBuilder:
             model: The requested model, in case the response names none.
             stop: Stop sequences.
             tools: Parses tool calls in the text.
-            native: Parses tool calls in the response's `tool_calls`.
             fence: Strips the code fence around requested JSON.
+            native: Whether calls in the response's `tool_calls` are valid ones.
         """
+        self.http_metadata: dict[str, Any] = {}
         self._model = model
         self._stop = StopSequenceFilter(stop)
-        self.http_metadata: dict[str, Any] = {}
         self._tools = tools
-        self._native = native
         self._fence = fence
+        self._is_native = native
+        self._native: NativeToolCallParser | None = None
         self._started_calls: dict[int, CallStart] = {}
         self._calls: list[ToolCall] = []
         self._invalid_calls: list[InvalidToolCall] = []
@@ -144,7 +126,9 @@ class ResponseBuilder:
     def _parse(self, delta: Delta) -> list[Event]:
         if isinstance(delta, str):
             return self._tools.feed(delta) if self._tools else [Text(delta)]
-        return self._native.feed(delta) if self._native and delta else []
+        if self._native is None:
+            self._native = NativeToolCallParser(refuse=not self._is_native)
+        return self._native.feed(delta)
 
     def _finish(self, finish_reason: str | None) -> list[Event]:
         parsers = [parser for parser in (self._tools, self._native) if parser is not None]
@@ -156,7 +140,7 @@ class ResponseBuilder:
             text = self._fence.feed(event.text) if self._fence else event.text
             return self._stop.feed(text)
         text = self._flush()
-        if self._is_cut_off(event):
+        if self._is_hidden(event):
             return text
         if isinstance(event, CallStart):
             self._started_calls[event.index] = event
@@ -171,9 +155,13 @@ class ResponseBuilder:
             self._invalid_calls.append(invalid)
         return text
 
-    def _is_cut_off(self, event: CallEvent) -> bool:
-        """Check whether a call began after a stop sequence."""
-        return self._stop.matched and event.index not in self._started_calls
+    def _is_hidden(self, event: Event) -> bool:
+        """Check whether this is a call that began after a stop sequence."""
+        return (
+            self._stop.matched
+            and not isinstance(event, Text)
+            and event.index not in self._started_calls
+        )
 
     def _flush(self) -> str:
         text = self._stop.feed(self._fence.flush()) if self._fence else ""
@@ -182,7 +170,7 @@ class ResponseBuilder:
     def _to_chunks(self, event: Event) -> list[ChatGenerationChunk]:
         text = self._consume(event)
         chunks = [text_chunk(text)] if text else []
-        if isinstance(event, Text | CallEnd) or self._is_cut_off(event):
+        if isinstance(event, Text | CallEnd) or self._is_hidden(event):
             return chunks
         return [*chunks, call_chunk(event)]
 
@@ -378,22 +366,8 @@ def to_content_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
     Raises:
         NotImplementedError: If the content is no text; core then translates it as it can.
     """
-    found = _text_blocks(message)
-    for call in message.tool_calls:
-        found.append(
-            blocks.ToolCall(type="tool_call", id=call["id"], name=call["name"], args=call["args"])
-        )
-    for invalid in message.invalid_tool_calls:
-        found.append(
-            blocks.InvalidToolCall(
-                type="invalid_tool_call",
-                id=invalid["id"],
-                name=invalid["name"],
-                args=invalid["args"],
-                error=invalid["error"],
-            )
-        )
-    return found
+    calls: list[Any] = [*message.tool_calls, *message.invalid_tool_calls]
+    return [*_text_blocks(message), *calls]
 
 
 def chunk_to_content_blocks(chunk: AIMessageChunk) -> list[blocks.ContentBlock]:
@@ -407,18 +381,11 @@ def chunk_to_content_blocks(chunk: AIMessageChunk) -> list[blocks.ContentBlock]:
     """
     if chunk.chunk_position == "last":
         return to_content_blocks(chunk)
-    found = _text_blocks(chunk)
-    for part in chunk.tool_call_chunks:
-        block: dict[str, Any] = {
-            "type": "tool_call_chunk",
-            "id": part["id"],
-            "name": part["name"],
-            "args": part["args"],
-        }
-        if part["index"] is not None:
-            block["index"] = f"lc_tc_{part['index']}"
-        found.append(block)  # type: ignore[arg-type]
-    return found
+    calls: list[Any] = [dict(part) for part in chunk.tool_call_chunks]
+    for call in calls:
+        if (index := call.pop("index")) is not None:
+            call["index"] = f"lc_tc_{index}"
+    return [*_text_blocks(chunk), *calls]
 
 
 def _text_blocks(message: AIMessage) -> list[blocks.ContentBlock]:

@@ -8,37 +8,25 @@ passed on, never fetched.
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator, Mapping
-from itertools import groupby
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 from langchain_minitoolai import contract
+from langchain_minitoolai._tool_calling.history import NON_CONTENT_BLOCKS
 from langchain_minitoolai.errors import InvalidInputError
 
 Part: TypeAlias = dict[str, Any]
-Block: TypeAlias = str | Mapping[str, Any]
 
 MAX_IMAGE_BYTES: Final = 20 * 1024 * 1024
 """OpenAI's limit for an image in a prompt of these models."""
 
 _TEXT_TYPES: Final = ("text", "input_text", "output_text")
 _IMAGE_TYPES: Final = ("image_url", "image", "input_image")
-# Reasoning is the model's own, and calls are written from the message's fields.
 NON_CONTENT_TYPES: Final = (
-    "thinking",
-    "redacted_thinking",
-    "reasoning",
-    "reasoning_content",
-    "tool_use",
-    "tool_call",
-    "tool_call_chunk",
-    "invalid_tool_call",
-    "input_json_delta",
-    "function_call",
+    *NON_CONTENT_BLOCKS,
     "server_tool_call",
     "server_tool_call_chunk",
     "server_tool_result",
-    "non_standard",
 )
 _DATA_URL: Final = re.compile(r"data:([^;,]*)(;base64)?,", re.IGNORECASE)
 _SIGNATURES: Final = {
@@ -64,17 +52,35 @@ def to_parts(content: str | list[Any], field: str) -> list[Part]:
     Raises:
         InvalidInputError: If a block is of another kind, or an image can't be sent.
     """
-    blocks = [content] if isinstance(content, str) else content
-    return [
-        part
-        for index, block in enumerate(blocks)
-        for part in block_parts(block, field if content is block else f"{field}[{index}]")
-    ]
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    parts = (to_part(block, f"{field}[{index}]") for index, block in enumerate(content))
+    return [part for part in parts if part is not None]
 
 
-def block_parts(block: Block, field: str) -> list[Part]:
+def to_part(block: str | Mapping[str, Any], field: str) -> Part | None:
     """Convert one block as `to_parts` does; `field` names the block."""
-    return list(_to_parts(block, field))
+    if isinstance(block, str):
+        return {"type": "text", "text": block}
+    kind = block.get("type")
+    if kind in _TEXT_TYPES or (kind is None and "text" in block):
+        return {"type": "text", "text": str(block.get("text") or "")}
+    if kind == "refusal":
+        return {"type": "text", "text": str(block.get("refusal") or "")}
+    if is_image(block):
+        return image_part(block, field)
+    if kind in NON_CONTENT_TYPES:
+        return None
+    raise InvalidInputError(
+        f"{field} is a block of type {kind!r}; allowed: text and images "
+        "(image_url, image), since the service takes nothing else"
+    )
+
+
+def image_part(image: Mapping[str, Any], field: str) -> Part:
+    """Convert an image as `to_parts` does; `field` names the block."""
+    url, detail = _image_source(image, field)
+    return {"type": "image_url", "image_url": _image_url(url, detail, field)}
 
 
 def to_content(parts: list[Part]) -> str | list[Part]:
@@ -89,44 +95,6 @@ def is_image(block: Mapping[str, Any]) -> bool:
     kind = block.get("type")
     media = kind in ("media", "file") and str(block.get("mime_type", "")).startswith("image/")
     return media or kind in _IMAGE_TYPES
-
-
-def join_text(parts: list[Part]) -> list[Part]:
-    """Join the text parts that stand side by side."""
-    joined: list[Part] = []
-    for is_text, group in groupby(parts, lambda part: part["type"] == "text"):
-        if is_text:
-            joined.append({"type": "text", "text": "".join(part["text"] for part in group)})
-        else:
-            joined += group
-    return joined
-
-
-def map_text(parts: list[Part], function: Callable[[str], str]) -> list[Part]:
-    """Apply a function to the text of the text parts."""
-    return [
-        {**part, "text": function(part["text"])} if part["type"] == "text" else part
-        for part in parts
-    ]
-
-
-def _to_parts(block: Block, field: str) -> Iterator[Part]:
-    if isinstance(block, str):
-        yield {"type": "text", "text": block}
-        return
-    kind = block.get("type")
-    if kind in _TEXT_TYPES or (kind is None and "text" in block):
-        yield {"type": "text", "text": str(block.get("text") or "")}
-    elif kind == "refusal":
-        yield {"type": "text", "text": str(block.get("refusal") or "")}
-    elif is_image(block):
-        url, detail = _image_source(block, field)
-        yield {"type": "image_url", "image_url": _image_url(url, detail, field)}
-    elif kind not in NON_CONTENT_TYPES:
-        raise InvalidInputError(
-            f"{field} is a block of type {kind!r}; allowed: text and images "
-            "(image_url, image), since the service takes nothing else"
-        )
 
 
 def _image_source(block: Mapping[str, Any], field: str) -> tuple[Any, Any]:

@@ -5,7 +5,7 @@ assistant's own text, results in a user message, in tags with the conversation's
 text stays as it is, but for that key.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any, Final
@@ -23,16 +23,14 @@ from pydantic_core import to_json
 
 from langchain_minitoolai._chat.content import (
     Part,
-    block_parts,
+    image_part,
     is_image,
-    join_text,
-    map_text,
     to_content,
+    to_part,
     to_parts,
 )
 from langchain_minitoolai._tool_calling.history import (
     assistant_text,
-    block_results,
     call_names,
     calls_of,
     result_text,
@@ -50,7 +48,6 @@ _ROLES: Final = {
     "assistant": "assistant",
     "ai": "assistant",
 }
-_TOOL_RESULT: Final = "tool_result"
 
 
 def to_api_messages(
@@ -70,7 +67,7 @@ def to_api_messages(
         InvalidInputError: If there is no message, or one that can't be sent.
     """
     _require_messages(messages)
-    names = call_names(messages)
+    names = call_names(messages) if mention_tools(messages) else {}
     api_messages: list[dict[str, Any]] = []
     for are_results, group in groupby(enumerate(messages), lambda pair: _is_result(pair[1])):
         if are_results:
@@ -91,28 +88,39 @@ def _field(index: int | str) -> str:
     return f"messages[{index}].content"
 
 
-def mention_tools(messages: Sequence[BaseMessage]) -> bool:
+def mention_tools(messages: Iterable[BaseMessage]) -> bool:
     """Check whether a conversation holds calls or results."""
     return any(map(_mentions_tools, messages))
 
 
 def _mentions_tools(message: BaseMessage) -> bool:
+    if _is_result(message):
+        return True
     blocks = message.content if isinstance(message.content, list) else ()
-    calls = isinstance(message, AIMessage) and bool(calls_of(message))
-    return _is_result(message) or calls or any(map(_is_result_block, blocks))
+    if isinstance(message, AIMessage) and (
+        blocks or message.tool_calls or message.invalid_tool_calls
+    ):
+        return bool(calls_of(message))
+    return any(map(_is_result, blocks))
+
+
+def _is_result(message_or_block: Any) -> bool:
+    """Check for a tool's result: a message, or a block in Anthropic's form."""
+    if isinstance(message_or_block, Mapping):
+        return message_or_block.get("type") == "tool_result"
+    return isinstance(message_or_block, ToolMessage | FunctionMessage)
 
 
 def _api_message(
     message: BaseMessage, field: str, key: str, names: Mapping[str, str]
 ) -> dict[str, Any]:
-    role = _role(message, field)
-    if role == "user":
-        parts = _user_parts(message.content, field, key, names)
-        return {"role": role, "content": to_content(parts)}
-    if isinstance(message, AIMessage) and (key or not _is_text(message)):
+    role, content = _role(message, field), message.content
+    if isinstance(message, AIMessage) and (key or not isinstance(content, str)):
         return {"role": role, "content": assistant_text(message, key)}
-    text = _text_only(to_content(to_parts(message.content, field)), role, field)
-    return {"role": role, "content": mask_key(text, key)}
+    if role == "user" and not isinstance(content, str):
+        return {"role": role, "content": to_content(_user_parts(content, field, key, names))}
+    text = content if isinstance(content, str) else _text_only(content, role, field)
+    return {"role": role, "content": mask_key(text, key) if key else text}
 
 
 def _role(message: BaseMessage, field: str) -> str:
@@ -128,61 +136,68 @@ def _role(message: BaseMessage, field: str) -> str:
     return _ROLES[role]
 
 
-def _text_only(content: str | list[Part], role: str, field: str) -> str:
-    if not isinstance(content, str):
+def _text_only(content: str | list[Any], role: str, field: str) -> str:
+    text = to_content(to_parts(content, field))
+    if not isinstance(text, str):
         raise InvalidInputError(f"{field} holds an image; allowed for the role {role}: text")
-    return content
+    return text
 
 
-def _is_text(message: BaseMessage) -> bool:
-    return isinstance(message.content, str)
-
-
-def _is_result(message: BaseMessage) -> bool:
-    return isinstance(message, ToolMessage | FunctionMessage)
-
-
-def _is_result_block(block: Any) -> bool:
-    """Check for a tool's result in Anthropic's form."""
-    return isinstance(block, Mapping) and block.get("type") == _TOOL_RESULT
-
-
-def _image_part(field: str, block: Mapping[str, Any]) -> Part | None:
-    """Convert a block to an `image_url` part; `None` if it is no image."""
-    return block_parts(block, field)[0] if is_image(block) else None
-
-
-def _user_parts(
-    content: str | list[Any], field: str, key: str, names: Mapping[str, str]
-) -> list[Part]:
-    if isinstance(content, str):
-        return [{"type": "text", "text": mask_key(content, key)}]
+def _user_parts(content: list[Any], field: str, key: str, names: Mapping[str, str]) -> list[Part]:
     parts: list[Part] = []
-    for are_results, group in groupby(enumerate(content), lambda pair: _is_result_block(pair[1])):
+    for are_results, group in groupby(enumerate(content), lambda pair: _is_result(pair[1])):
         if are_results:
-            blocks = [block for _, block in group]
-            text, images = block_results(blocks, names, partial(_image_part, field), key)
-            parts += [{"type": "text", "text": text}, *images]
+            parts += _result_parts([block for _, block in group], field, key, names)
         else:
-            own = [part for at, block in group for part in block_parts(block, f"{field}[{at}]")]
-            parts += map_text(join_text(own), lambda text: mask_key(text, key))
+            own = [to_part(block, f"{field}[{index}]") for index, block in group]
+            parts += _masked([part for part in own if part is not None], key)
     return parts
+
+
+def _masked(parts: list[Part], key: str) -> list[Part]:
+    """Break up the key in the text, whose parts are joined first: it may stand in two."""
+    masked: list[Part] = []
+    for is_text, group in groupby(parts, lambda part: part["type"] == "text"):
+        if is_text:
+            text = "".join(part["text"] for part in group)
+            masked.append({"type": "text", "text": mask_key(text, key)})
+        else:
+            masked += group
+    return masked
 
 
 def _results(
     group: Sequence[tuple[int, BaseMessage]], names: Mapping[str, str], key: str
 ) -> dict[str, Any]:
-    results = [_as_tool_message(message) for _, message in group]
     first, last = group[0][0], group[-1][0]
     field = _field(first if first == last else f"{first}:{last + 1}")
-    text, images = results_content(results, names, partial(_image_part, field), key)
-    return {"role": "user", "content": to_content([{"type": "text", "text": text}, *images])}
+    parts = _result_parts([message for _, message in group], field, key, names)
+    return {"role": "user", "content": to_content(parts)}
 
 
-def _as_tool_message(message: BaseMessage) -> ToolMessage:
-    if isinstance(message, ToolMessage):
-        return message
-    return ToolMessage(content=message.content, name=message.name, tool_call_id="")
+def _result_parts(
+    results: Iterable[Any], field: str, key: str, names: Mapping[str, str]
+) -> list[Part]:
+    messages = [_as_tool_message(result) for result in results]
+    text, images = results_content(messages, names, partial(_image_part, field), key)
+    return [{"type": "text", "text": text}, *images]
+
+
+def _as_tool_message(result: Any) -> ToolMessage:
+    if isinstance(result, ToolMessage):
+        return result
+    if isinstance(result, FunctionMessage):
+        return ToolMessage(content=result.content, name=result.name, tool_call_id="")
+    content = result.get("content") or ""
+    return ToolMessage(
+        content=content if isinstance(content, str | list) else [content],
+        tool_call_id=str(result.get("tool_use_id") or ""),
+        status="error" if result.get("is_error") else "success",
+    )
+
+
+def _image_part(field: str, block: Mapping[str, Any]) -> Part | None:
+    return image_part(block, field) if is_image(block) else None
 
 
 def _prepend_instructions(
@@ -224,35 +239,28 @@ def to_native_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
 
 def _native_messages(message: BaseMessage, field: str, images: list[Part]) -> list[dict[str, Any]]:
     """Convert one message; the images of a result are appended to `images`."""
-    if _is_result(message):
-        call_id = message.tool_call_id if isinstance(message, ToolMessage) else ""
-        return [_native_result(call_id, message.content, field, images)]
     if isinstance(message, AIMessage):
         return [_native_assistant(message)]
-    shown: list[Part] = []
+    if _is_result(message):
+        return [_native_result(message, field, images)]
     blocks = [message.content] if isinstance(message.content, str) else message.content
-    results = [
-        _native_result(
-            str(block.get("tool_use_id") or ""), block.get("content") or "", field, shown
-        )
-        for block in blocks
-        if isinstance(block, dict) and _is_result_block(block)
-    ]
+    shown: list[Part] = []
+    results = [_native_result(block, field, shown) for block in blocks if _is_result(block)]
     parts = [
         part
         for index, block in enumerate(blocks)
-        if not _is_result_block(block)
-        for part in block_parts(block, f"{field}[{index}]")
+        if not _is_result(block) and (part := to_part(block, f"{field}[{index}]"))
     ]
     role, content = _role(message, field), to_content([*shown, *parts])
-    if role != "user":
-        content = _text_only(content, role, field)
+    if role != "user" and not isinstance(content, str):
+        content = _text_only(message.content, role, field)
     return [*results, {"role": role, "content": content}] if content or not results else results
 
 
-def _native_result(call_id: str, content: Any, field: str, images: list[Part]) -> dict[str, Any]:
-    text = result_text(content, images, partial(_image_part, field))
-    return {"role": "tool", "tool_call_id": call_id, "content": text}
+def _native_result(result: Any, field: str, images: list[Part]) -> dict[str, Any]:
+    message = _as_tool_message(result)
+    text = result_text(message.content, images, partial(_image_part, field))
+    return {"role": "tool", "tool_call_id": message.tool_call_id, "content": text}
 
 
 def _native_assistant(message: AIMessage) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Call options: validation and normalization of chat parameters."""
 
+import json
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
@@ -14,17 +16,35 @@ from langchain_minitoolai.errors import InvalidInputError
 
 ToolCalling = Literal["prompted", "native"]
 
+MODEL_OPTIONS: Final = (
+    "model",
+    "temperature",
+    "max_tokens",
+    "stop",
+    "tool_calling",
+    "strict_tool_calls",
+    "model_kwargs",
+)
+"""The options that are fields of the model as well."""
 _ALIASES: Final = {
     "model_name": "model",
     "max_completion_tokens": "max_tokens",
     "stop_sequences": "stop",
 }
-IGNORED_KWARGS: Final = ("stream", "stream_usage")
+_IGNORED: Final = ("stream", "stream_usage")
 """Core's own: every response streams, with its usage."""
 
-SCHEMA_ERRORS: Final = (ValueError, TypeError, NameError, PydanticUserError)
+SCHEMA_ERRORS: Final = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    NameError,
+    RecursionError,
+    PydanticUserError,
+)
 """Exceptions of core and pydantic for what they derive no schema from."""
-CONSTRUCTOR_ONLY: Final = ("timeout", "total_timeout", "max_retries")
+_CONSTRUCTOR_ONLY: Final = ("timeout", "total_timeout", "max_retries")
 
 _SECRET_STARTS: Final = ("sk-", "Bearer ")
 
@@ -68,6 +88,7 @@ class CallOptions:
             allowed = ", ".join(get_args(ToolCalling))
             raise InvalidInputError(f"tool_calling is {self.tool_calling!r}; allowed: {allowed}")
         validate_model_kwargs(self.model_kwargs)
+        normalize_stop(self.stop)
 
     def replace(self, changes: Mapping[str, Any]) -> "CallOptions":
         """Override these options with a call's own.
@@ -76,19 +97,23 @@ class CallOptions:
             InvalidInputError: If one is unknown or out of its range.
         """
         known = {name: getattr(self, name) for name in self.__slots__}
-        for name, value in changes.items():
-            name = _ALIASES.get(name, name)  # noqa: PLW2901 - the same parameter
+        for name, value in unalias(changes).items():
             if name in known:
                 known[name] = value
-            elif name in CONSTRUCTOR_ONLY:
+            elif name in _CONSTRUCTOR_ONLY:
                 raise InvalidInputError(f"{name} belongs to the model: ChatMiniToolAI({name}=…)")
-            elif name not in IGNORED_KWARGS:
+            elif name not in _IGNORED:
                 undocumented = "What the service does not document goes into model_kwargs"
                 raise InvalidInputError(
                     f"{name} is no parameter of a call; allowed: {', '.join(known)}. "
                     + ("" if is_secret_name(name) else undocumented)
                 )
         return CallOptions(**known)
+
+
+def unalias(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the parameters of a call their own names in place of the aliases."""
+    return {_ALIASES.get(name, name): value for name, value in changes.items()}
 
 
 def validate_model(model: Any) -> str:
@@ -169,7 +194,7 @@ def _to_openai_tool(tool: Any, field: str, *, strict: bool | None) -> dict[str, 
     kind = tool.get("type") if isinstance(tool, Mapping) else None
     builtin = kind not in (None, "function", "object") and "input_schema" not in tool
     try:
-        converted = {} if builtin else convert_to_openai_tool(tool, strict=strict)
+        converted = {} if builtin else convert_tool(tool, strict=strict)
     except SCHEMA_ERRORS as error:
         raise InvalidInputError(f"{field} can't be described: {error}") from None
     function = converted.get("function")
@@ -179,6 +204,33 @@ def _to_openai_tool(tool: Any, field: str, *, strict: bool | None) -> dict[str, 
             "allowed: functions with a name, since the service has no tools of its own"
         )
     return converted
+
+
+def convert_tool(tool: Any, *, strict: bool | None = None) -> dict[str, Any]:
+    """Convert a tool or a schema to a function as core does, but without losing any of it.
+
+    Raises:
+        SCHEMA_ERRORS: If no function can be made of it.
+    """
+    converted = convert_to_openai_tool(_keep_schema(tool), strict=strict)
+    function = converted.get("function")
+    if isinstance(function, Mapping) and not isinstance(function.get("name", ""), str):
+        raise TypeError("its name is no text")
+    json.dumps(converted, default=str)  # a circle is found here
+    return converted
+
+
+def _keep_schema(schema: Any) -> Any:
+    """Write a JSON schema without `properties` as a function, where core keeps all of it.
+
+    From one with `anyOf` or `$ref` at its root core makes a function without parameters.
+    """
+    is_schema = isinstance(schema, Mapping) and "title" in schema
+    if not is_schema or any(key in schema for key in ("name", "function", "properties")):
+        return schema
+    parameters = {key: schema[key] for key in schema if key not in ("title", "description")}
+    function = {"name": schema["title"], "description": schema.get("description") or ""}
+    return {"type": "function", "function": {**function, "parameters": parameters}}
 
 
 def normalize_tool_choice(tool_choice: Any, tools: Sequence[OpenAITool]) -> str:
@@ -220,11 +272,11 @@ def normalize_response_format(response_format: Any) -> dict[str, Any] | None:
     if kind == "json_object" or (kind == "json_schema" and _has_schema(response_format)):
         return dict(response_format)
     try:
-        schema = convert_to_json_schema(response_format)
+        schema = convert_to_json_schema(convert_tool(response_format))
     except SCHEMA_ERRORS as error:
         raise InvalidInputError(
-            f"response_format is {response_format!r}; allowed: a schema, or OpenAI's json_schema, "
-            f"json_object or text ({error})"
+            f"response_format is {reprlib.repr(response_format)}; allowed: a schema, or OpenAI's "
+            f"json_schema, json_object or text ({error})"
         ) from None
     name = schema.get("title", "response")
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}

@@ -26,7 +26,7 @@ from langchain_minitoolai._chat.parameters import (
 )
 from langchain_minitoolai._http.effects import Workflow
 from langchain_minitoolai._tool_calling.history import foreign_texts
-from langchain_minitoolai._tool_calling.native import NativeToolCallParser, native_fields
+from langchain_minitoolai._tool_calling.native import native_fields
 from langchain_minitoolai._tool_calling.parser import ToolCallParser
 from langchain_minitoolai._tool_calling.prompt import (
     OpenAITool,
@@ -63,30 +63,20 @@ def chat_request(
     choice = normalize_tool_choice(options.tool_choice, tools)
     response_format = normalize_response_format(options.response_format)
     stop = normalize_stop(options.stop)
+    native = options.tool_calling == "native"
     body: dict[str, Any] = {"model": options.model}
     parser = None
-    if options.tool_calling == "native":
+    if native:
         body["messages"] = to_native_messages(messages)
         body |= native_fields(tools, choice, options.parallel_tool_calls, response_format)
         if stop:
             body["stop"] = list(stop)
+    elif tools or response_format or mention_tools(messages):
+        body["messages"], parser = _prompt(
+            messages, tools, choice, response_format, options, api_key
+        )
     else:
-        names = [tool["function"]["name"] for tool in tools]
-        with_tools = bool(tools) or mention_tools(messages)
-        keyed = with_tools or response_format
-        key = conversation_key(api_key, messages, names) if keyed else ""
-        instructions = _tool_instructions(options, tools, choice, response_format, key)
-        body["messages"] = to_api_messages(messages, key, instructions)
-        if with_tools:
-            foreign = _foreign_texts(
-                messages, body["messages"], instructions, tools, response_format
-            )
-            parser = ToolCallParser(
-                (tool["function"]["name"] for tool in choose_tools(tools, choice)),
-                key,
-                Quotations(foreign),
-                strict=options.strict_tool_calls,
-            )
+        body["messages"] = to_api_messages(messages)
     _warn_if_not_vision(options.model, body["messages"])
     if options.temperature is not None:
         body["temperature"] = options.temperature
@@ -94,24 +84,32 @@ def chat_request(
         body["max_completion_tokens"] = options.max_tokens
     body |= options.model_kwargs
     fence = CodeFenceStripper() if response_format else None
-    native = NativeToolCallParser(refuse=options.tool_calling != "native")
-    builder = ResponseBuilder(options.model, stop, parser, native, fence)
+    builder = ResponseBuilder(options.model, stop, parser, fence, native=native)
     return ChatRequest(body, builder)
 
 
-def _tool_instructions(
-    options: CallOptions,
+def _prompt(
+    messages: Sequence[BaseMessage],
     tools: Sequence[OpenAITool],
     choice: str,
     response_format: Mapping[str, Any] | None,
-    key: str,
-) -> str:
+    options: CallOptions,
+    api_key: str,
+) -> tuple[list[dict[str, Any]], ToolCallParser | None]:
+    """Write tools and schema into the messages; make the parser of the calls in the answer."""
+    key = conversation_key(api_key, messages, [tool["function"]["name"] for tool in tools])
     instructions = tool_instructions(tools, key, choice, options.parallel_tool_calls)
-    if response_format is None:
-        return instructions
-    schema = response_format.get("json_schema", {}).get("schema")
-    form = schema_instructions(schema, key, with_tools=bool(instructions))
-    return f"{instructions}\n\n{form}".lstrip()
+    if response_format:
+        schema = response_format.get("json_schema", {}).get("schema")
+        form = schema_instructions(schema, key, with_tools=bool(instructions))
+        instructions = f"{instructions}\n\n{form}".lstrip()
+    api_messages = to_api_messages(messages, key, instructions)
+    if not tools and not mention_tools(messages):
+        return api_messages, None
+    foreign = _foreign_texts(messages, api_messages, instructions, tools, response_format)
+    names = [tool["function"]["name"] for tool in choose_tools(tools, choice)]
+    strict = options.strict_tool_calls
+    return api_messages, ToolCallParser(names, key, Quotations(foreign), strict=strict)
 
 
 def _foreign_texts(

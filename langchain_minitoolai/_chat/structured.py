@@ -1,10 +1,12 @@
 """Structured output: with_structured_output by tool call, JSON schema or JSON mode."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+import reprlib
+from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import partial as partially
+from itertools import tee
 from operator import itemgetter
-from typing import Any, Final, Generic, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -18,11 +20,12 @@ from langchain_core.output_parsers.base import OutputParserLike
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableLambda, RunnableMap, RunnablePassthrough
-from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.aiter import atee
+from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.json import parse_json_markdown
-from langchain_core.utils.pydantic import TBaseModel, is_basemodel_subclass
+from langchain_core.utils.pydantic import is_basemodel_subclass
 
-from langchain_minitoolai._chat.parameters import SCHEMA_ERRORS
+from langchain_minitoolai._chat.parameters import SCHEMA_ERRORS, convert_tool
 from langchain_minitoolai._redaction import tidy
 from langchain_minitoolai.errors import IncompleteOutputError, InvalidInputError
 
@@ -46,14 +49,15 @@ def structured_output(
     if method not in get_args(Method):
         allowed = ", ".join(get_args(Method))
         raise InvalidInputError(f"method is {method!r}; allowed: {allowed}")
+    tool = _to_tool(schema, method, strict=strict)
     traced = {
         "ls_structured_output_format": {
             "kwargs": {"method": method, "strict": strict},
-            "schema": _to_tool(schema, strict=strict),
+            "schema": tool,
         }
     }
     if method == "function_calling":
-        name = _to_tool(schema, strict=strict)["function"]["name"]
+        name = tool["function"]["name"]
         bound = model.bind_tools(
             [schema],
             tool_choice=name,
@@ -64,7 +68,7 @@ def structured_output(
         )
         parser = _call_parser(schema, name)
     else:
-        response_format = _response_format(schema, method, strict=strict)
+        response_format = _response_format(tool, method, strict=strict)
         bound = model.bind(response_format=response_format, **traced, **kwargs)
         parser = _json_parser(schema)
     if not include_raw:
@@ -78,48 +82,68 @@ def structured_output(
     return RunnableMap(raw=bound) | parse.with_fallbacks([failed], exception_key="parsing_error")
 
 
-def _to_tool(schema: Any, *, strict: bool | None) -> dict[str, Any]:
+def _to_tool(schema: Any, method: str, *, strict: bool | None) -> dict[str, Any]:
     try:
-        return convert_to_openai_tool(schema, strict=strict)
+        tool = convert_tool(schema, strict=strict)
+        _ = tool["function"]["name"]
     except SCHEMA_ERRORS as error:
         raise InvalidInputError(
-            f"schema is {schema!r}; allowed: a pydantic class, a TypedDict or a JSON schema "
-            f"with a title ({error})"
+            f"schema is {reprlib.repr(schema)}; allowed: a pydantic class, a TypedDict or a JSON "
+            f"schema with a title ({error})"
         ) from None
+    kind = tool["function"].get("parameters", {}).get("type", "object")
+    if method == "function_calling" and kind != "object":
+        raise InvalidInputError(
+            f"schema is of type {kind!r}; allowed: objects, or method='json_schema' for any value"
+        )
+    return tool
 
 
-def _response_format(schema: Any, method: Method, *, strict: bool | None) -> dict[str, Any]:
+def _response_format(
+    tool: Mapping[str, Any], method: Method, *, strict: bool | None
+) -> dict[str, Any]:
     if method == "json_mode":
         return {"type": "json_object"}
-    json_schema = {"name": _to_tool(schema, strict=strict)["function"]["name"]}
-    json_schema |= {"schema": convert_to_json_schema(schema, strict=strict)}
+    schema = {"name": tool["function"]["name"], "schema": convert_to_json_schema(dict(tool))}
     return {
         "type": "json_schema",
-        "json_schema": json_schema if strict is None else {**json_schema, "strict": strict},
+        "json_schema": schema if strict is None else {**schema, "strict": strict},
     }
 
 
 def _json_parser(schema: Any) -> OutputParserLike[Any]:
     if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return _PydanticParser(pydantic_object=schema)
-    return _JSONParser()
+        return _JSONParser(core=PydanticOutputParser(pydantic_object=schema))
+    return _JSONParser(core=JsonOutputParser())
 
 
 def _call_parser(schema: Any, name: str) -> OutputParserLike[Any]:
     if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return _PydanticCallParser(tools=[schema], first_tool_only=True)
-    return _JSONCallParser(key_name=name, first_tool_only=True)
+        return _CallParser(core=PydanticToolsParser(tools=[schema], first_tool_only=True))
+    return _CallParser(core=JsonOutputKeyToolsParser(key_name=name, first_tool_only=True))
 
 
-class _StrictAtEnd(BaseCumulativeTransformOutputParser[Any]):
-    """Parses a stream once more when it is whole, since core's parsers skip what is invalid."""
+class _StrictParser(BaseCumulativeTransformOutputParser[Any]):
+    """Parses as core does while a stream grows, and strictly at its end.
+
+    Core's parsers complete JSON that was cut, and skip what does not fit.
+    """
+
+    core: BaseCumulativeTransformOutputParser[Any]
+
+    @property
+    def OutputType(self) -> Any:  # noqa: N802 - core's
+        return self.core.OutputType
+
+    def parse(self, text: str) -> Any:
+        return self.core.parse(text)
 
     def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[Any]:  # noqa: A002 - core's
-        seen: list[Any] = []
+        stream, seen = tee(input)
         last = None
-        for last in super()._transform(_record(input, seen)):
+        for last in super()._transform(stream):
             yield last
-        whole = self.parse_result([_merge(seen)])
+        whole = self.parse_result([_merge(list(seen))])
         if whole != last:
             yield whole
 
@@ -127,25 +151,13 @@ class _StrictAtEnd(BaseCumulativeTransformOutputParser[Any]):
         self,
         input: AsyncIterator[str | BaseMessage],  # noqa: A002 - core's
     ) -> AsyncIterator[Any]:
-        seen: list[Any] = []
-        last = None
-        async for last in super()._atransform(_arecord(input, seen)):
-            yield last
-        whole = await self.aparse_result([_merge(seen)])
+        async with atee(input) as (stream, seen):
+            last = None
+            async for last in super()._atransform(stream):
+                yield last
+            whole = await self.aparse_result([_merge([each async for each in seen])])
         if whole != last:
             yield whole
-
-
-def _record(stream: Iterator[Any], seen: list[Any]) -> Iterator[Any]:
-    for each in stream:
-        seen.append(each)
-        yield each
-
-
-async def _arecord(stream: AsyncIterator[Any], seen: list[Any]) -> AsyncIterator[Any]:
-    async for each in stream:
-        seen.append(each)
-        yield each
 
 
 def _merge(seen: list[Any]) -> Generation:
@@ -153,13 +165,13 @@ def _merge(seen: list[Any]) -> Generation:
     return ChatGeneration(message=first + rest if rest else first)
 
 
-class _WholeJSON(_StrictAtEnd):
-    """Rejects JSON that is cut in the final answer, where core's parsers complete it."""
+class _JSONParser(_StrictParser):
+    """Parses JSON in the text."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
         if not partial:
             _require_whole_json(result[0])
-        return super().parse_result(result, partial=partial)
+        return self.core.parse_result(result, partial=partial)
 
 
 def _require_whole_json(generation: Generation) -> None:
@@ -169,20 +181,12 @@ def _require_whole_json(generation: Generation) -> None:
         raise _output_error(generation, f"Invalid JSON: {generation.text}") from error
 
 
-class _JSONParser(_WholeJSON, JsonOutputParser):
-    """Core's parser, with an error for a stream that is no JSON."""
-
-
-class _PydanticParser(_WholeJSON, PydanticOutputParser[TBaseModel], Generic[TBaseModel]):
-    """Core's parser, with an error for a stream that does not fit the schema."""
-
-
-class _PydanticCallParser(_StrictAtEnd, PydanticToolsParser):
-    """Core's parser, with an error for a missing call, which names the model's arguments."""
+class _CallParser(_StrictParser):
+    """Parses the arguments of the call; the error for those that do not fit names them."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
         try:
-            parsed = super().parse_result(result, partial=partial)
+            parsed = self.core.parse_result(result, partial=partial)
         except OutputParserException:
             raise
         except ValueError as error:  # pydantic's own, old and new, are such
@@ -192,14 +196,6 @@ class _PydanticCallParser(_StrictAtEnd, PydanticToolsParser):
                 f"The model called with arguments that do not fit: {arguments}. {error}",
                 llm_output=arguments,
             ) from error
-        return parsed if parsed is not None or partial else _raise_missing_call(result)
-
-
-class _JSONCallParser(_StrictAtEnd, JsonOutputKeyToolsParser):
-    """Core's parser, with an error for a missing call."""
-
-    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        parsed = super().parse_result(result, partial=partial)
         return parsed if parsed is not None or partial else _raise_missing_call(result)
 
 

@@ -5,7 +5,7 @@ from typing import Any, Literal, cast
 
 from langchain_core.messages import AnyMessage, HumanMessage, ToolMessage
 
-from langchain_minitoolai._chat.content import block_parts, is_image
+from langchain_minitoolai._chat.content import image_part, is_image
 from langchain_minitoolai.errors import InvalidInputError
 
 Placement = Literal["user", "text"]
@@ -60,7 +60,7 @@ def _image_text(block: Any, placement: Placement) -> str:
     if placement == "user":
         return "[The image is in the next user message.]"
     try:
-        (part,) = block_parts(block, "content")
+        part = image_part(block, "content")
     except InvalidInputError:
         return "[An image that is not shown here.]"
     url = part["image_url"]["url"]

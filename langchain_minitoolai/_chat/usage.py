@@ -1,11 +1,9 @@
-"""Token usage: counts to `usage_metadata`, cost, token estimates, model profiles."""
+"""Token usage: counts to `usage_metadata`, cost, model profiles."""
 
-import base64
-import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage
@@ -13,10 +11,9 @@ from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, Us
 from langchain_core.outputs import LLMResult
 
 from langchain_minitoolai import contract
-from langchain_minitoolai._image_files import read_image_info
-from langchain_minitoolai.errors import ImageDownloadError
 
-_DATED: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+DATE: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+"""The end of a dated snapshot's name."""
 _MILLION: Final = 1_000_000
 
 
@@ -61,7 +58,7 @@ def estimate_cost(usage: UsageMetadata, *models: str | None) -> float | None:
         USD, or `None` if none of the names has a price.
     """
     for model in models:
-        price = contract.CHAT_PRICES.get(_DATED.sub("", model or ""))
+        price = contract.CHAT_PRICES.get(DATE.sub("", model or ""))
         if price is not None:
             total = usage["input_tokens"] * price.input + usage["output_tokens"] * price.output
             return round(total / _MILLION, 12)
@@ -118,101 +115,3 @@ def model_profile(model: str) -> ModelProfile | None:
         tool_choice=True,
         structured_output=True,
     )
-
-
-# --- Token estimates before a call -------------------------------------------------
-
-Tokenizer: TypeAlias = Callable[[str], list[int]]
-
-_TOKENS_PER_MESSAGE: Final = 3
-_LATIN_TOKENS: Final = 0.25
-"""Tokens a character, as in core's approximate counter."""
-# Other scripts are denser: fitted to OpenAI's published token counts of sentences.
-_EAST_ASIAN: Final = re.compile(
-    "[\u1100-\u11ff\u2e80-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U0001f000-\U0003ffff]+"
-)
-_EAST_ASIAN_TOKENS: Final = 0.75
-_OTHER_SCRIPTS: Final = re.compile("[\u0370-\u10ff\u1200-\u1dff]+")
-_OTHER_TOKENS: Final = 0.4
-
-
-def count_text_tokens(text: str, tokenizer: Tokenizer | None = None) -> int:
-    """Estimate the tokens of a text, or count them with a tokenizer."""
-    if tokenizer:
-        return len(tokenizer(text))
-    east_asian = other = 0
-    if not text.isascii():
-        east_asian = sum(map(len, _EAST_ASIAN.findall(text)))
-        other = sum(map(len, _OTHER_SCRIPTS.findall(text)))
-    latin = len(text) - east_asian - other
-    return math.ceil(
-        latin * _LATIN_TOKENS + east_asian * _EAST_ASIAN_TOKENS + other * _OTHER_TOKENS
-    )
-
-
-def count_request_tokens(body: Mapping[str, Any], tokenizer: Tokenizer | None = None) -> int:
-    """Estimate the input tokens of a request: its messages, and the tools in their own field.
-
-    Args:
-        body: The request body.
-        tokenizer: Counts the text exactly.
-    """
-    total = count_text_tokens(str(body["tools"]), tokenizer) if "tools" in body else 0
-    for message in body["messages"]:
-        total += _TOKENS_PER_MESSAGE + count_text_tokens(message["role"], tokenizer)
-        content = message["content"] or ""
-        for part in [content] if isinstance(content, str) else content:
-            if isinstance(part, str):
-                total += count_text_tokens(part, tokenizer)
-            elif part["type"] == "text":
-                total += count_text_tokens(part["text"], tokenizer)
-            else:
-                image = part["image_url"]
-                size = _image_size(image["url"])
-                total += count_image_tokens(body["model"], image.get("detail"), size)
-        if calls := message.get("tool_calls"):
-            total += count_text_tokens(str(calls), tokenizer)
-    return total
-
-
-def _image_size(url: str) -> tuple[int, int] | None:
-    head, comma, data = url.partition(",")
-    if not comma or not head.startswith("data:"):
-        return None
-    try:
-        image = read_image_info(base64.b64decode(data))
-    except (ImageDownloadError, ValueError):
-        return None
-    return image.width, image.height
-
-
-_TILE: Final = 512
-_PATCH: Final = 32
-_MAX_PATCHES: Final = 1536
-_LONGEST, _SHORTEST = 2048, 768
-# OpenAI's published rule: a base, and so much for each tile of 512 × 512 pixels …
-_TILED: Final = {"gpt-4o": (85, 170), "gpt-4.1": (85, 170), "gpt-4o-mini": (2833, 5667)}
-# … or so many times the number of patches of 32 × 32 pixels.
-_PATCHED: Final = {"gpt-4.1-mini": 1.62, "gpt-4.1-nano": 2.46}
-
-
-def count_image_tokens(model: str, detail: str | None, size: tuple[int, int] | None) -> int:
-    """Estimate the tokens of an image in a prompt by OpenAI's published rules.
-
-    Args:
-        model: The chat model; an unknown one counts as `gpt-4o`.
-        detail: `"low"`, `"high"`, `"auto"` or `None`; all but the first count as high.
-        size: Width and height in pixels; 1024 × 1024 is assumed where it is unknown.
-    """
-    width, height = size or (1024, 1024)
-    model = _DATED.sub("", model)
-    if model in _PATCHED:
-        patches = math.ceil(width / _PATCH) * math.ceil(height / _PATCH)
-        return math.ceil(min(patches, _MAX_PATCHES) * _PATCHED[model])
-    base, tile = _TILED.get(model, _TILED["gpt-4o"])
-    if detail == "low":
-        return base
-    scale = min(1.0, _LONGEST / max(width, height))
-    scale *= min(1.0, _SHORTEST / (min(width, height) * scale))
-    tiles = math.ceil(width * scale / _TILE) * math.ceil(height * scale / _TILE)
-    return base + tile * tiles

@@ -126,27 +126,6 @@ def _strings(value: Any) -> Iterator[str]:
         yield from _strings(each)
 
 
-def block_results(
-    blocks: Iterable[Mapping[str, Any]], names: Mapping[str, str], read_image: ImageReader, key: str
-) -> tuple[str, list[Part]]:
-    """Render the results in Anthropic's `tool_result` blocks, as `results_content` does."""
-    parts: list[Part] = []
-    results = [_block_result(block, names, parts, read_image) for block in blocks]
-    return render_results(results, key), parts
-
-
-def _block_result(
-    block: Mapping[str, Any],
-    names: Mapping[str, str],
-    parts: list[Part],
-    read_image: ImageReader,
-) -> ToolResult:
-    call_id = str(block.get("tool_use_id") or "")
-    status = "error" if block.get("is_error") else "success"
-    content = result_text(block.get("content") or "", parts, read_image)
-    return ToolResult(call_id, names.get(call_id, ""), status, content)
-
-
 def calls_of(message: AIMessage) -> list[dict[str, Any]]:
     """List the calls of a message, each once, the broken ones last."""
     calls: list[dict[str, Any]] = [dict(call) for call in message.tool_calls]

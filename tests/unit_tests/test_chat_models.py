@@ -32,7 +32,7 @@ from pydantic import BaseModel, ValidationError
 
 from langchain_minitoolai import ChatMiniToolAI, __version__, chat_models, contract, errors
 from langchain_minitoolai._chat import parameters
-from langchain_minitoolai._chat.usage import count_image_tokens
+from langchain_minitoolai._chat.tokens import count_image_tokens
 from langchain_minitoolai._http.pool import TransportConfig
 from langchain_minitoolai.errors import InvalidInputError, MissingAPIKeyError
 from tests.unit_tests.fake_service import NOW, WAYS, FakeService, answer, ask, install, make

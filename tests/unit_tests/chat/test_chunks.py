@@ -24,7 +24,6 @@ from langchain_minitoolai._chat.chunks import (
     to_content_blocks,
 )
 from langchain_minitoolai._chat.stream import ChatStreamParser, Delta
-from langchain_minitoolai._tool_calling.native import NativeToolCallParser
 from langchain_minitoolai._tool_calling.parser import ToolCallParser
 
 TAG = '<tool_call key="k3f9ab">'
@@ -63,8 +62,7 @@ def builder(stop: Sequence[str] = (), *, strip: bool = False) -> ResponseBuilder
 
     tools = ToolCallParser(["add", "now"], "k3f9ab", new_id=new_id)
     fence = CodeFenceStripper() if strip else None
-    native = NativeToolCallParser(new_id=new_id)
-    return ResponseBuilder("gpt-4o-mini", stop, tools, native, fence)
+    return ResponseBuilder("gpt-4o-mini", stop, tools, fence, native=True)
 
 
 def streamed(
@@ -301,12 +299,14 @@ def test_calls_in_the_service_s_own_fields_are_calls_of_the_message() -> None:
     assert "service_finish_reason" not in message.response_metadata
 
 
-def test_calls_in_the_service_s_own_fields_are_left_alone_where_nobody_reads_them() -> None:
+def test_calls_in_the_service_s_own_fields_are_invalid_where_nobody_asked_for_them() -> None:
     build = ResponseBuilder("gpt-4o-mini")
     (generation,) = build.result(["a", delta(0, "{}", "add"), []], parser()).generations
     assert isinstance(generation.message, AIMessage)
     assert generation.message.content == "a"
     assert generation.message.tool_calls == []
+    (invalid,) = generation.message.invalid_tool_calls
+    assert "tool_calling is 'prompted'" in str(invalid["error"])
 
 
 def invalid_texts() -> Iterator[tuple[str, str]]:
@@ -339,7 +339,8 @@ def test_a_broken_call_in_the_service_s_own_fields_never_becomes_a_call(
 
 
 def test_a_broken_call_that_names_no_tool_comes_as_one_piece() -> None:
-    message = both([delta(0, '{"a": 1}')], (), "tool_calls")
+    nameless: Delta = [{"index": 0, "id": "call_0", "function": {"arguments": '{"a": 1}'}}]
+    message = both([nameless], (), "tool_calls")
     assert message.tool_calls == []
     assert [call["args"] for call in message.invalid_tool_calls] == ['{"a": 1}']
 

@@ -10,7 +10,6 @@ from langchain_minitoolai._chat.content import (
     MAX_IMAGE_BYTES,
     NON_CONTENT_TYPES,
     is_image,
-    map_text,
     to_content,
     to_parts,
 )
@@ -292,12 +291,6 @@ def test_text_parts_join_to_plain_text_and_images_keep_the_parts() -> None:
     mixed = to_parts(["a", {"type": "image", "url": WEB}], FIELD)
     assert to_content(mixed) is mixed
     assert to_content([]) == ""
-
-
-def test_only_text_is_changed() -> None:
-    parts = to_parts(["a", {"type": "image", "url": WEB}], FIELD)
-    assert map_text(parts, str.upper) == [{"type": "text", "text": "A"}, *shown(WEB)]
-    assert parts[0]["text"] == "a"
 
 
 def test_a_refusal_does_not_repeat_the_data() -> None:

@@ -17,8 +17,6 @@ from langchain_core.messages import (
 )
 
 from langchain_minitoolai._chat.messages import (
-    _image_part,
-    _is_result_block,
     to_api_messages,
     to_native_messages,
 )
@@ -233,14 +231,6 @@ def test_an_image_of_a_result_that_can_t_be_sent_is_named() -> None:
     assert error.startswith("messages[1:3].content: the image's URL is 'file:///a'")
 
 
-def test_a_block_is_an_image_or_none() -> None:
-    assert _image_part("f", {"type": "text", "text": "a"}) is None
-    assert _image_part("f", {"type": "image", "url": WEB}) == {
-        "type": "image_url",
-        "image_url": {"url": WEB},
-    }
-
-
 # --- Other providers' forms -----------------------------------------------------------
 
 
@@ -285,10 +275,23 @@ def test_a_conversation_in_anthropic_s_form_is_taken() -> None:
     assert more == {"type": "text", "text": "Go on."}
 
 
-def test_a_block_is_a_result_in_anthropic_s_form_or_not() -> None:
-    assert _is_result_block({"type": "tool_result"})
-    assert not _is_result_block({"type": "text"})
-    assert not _is_result_block("tool_result")
+def test_a_result_in_anthropic_s_form_keeps_its_status_and_whatever_it_holds() -> None:
+    searched = {"type": "search_result", "title": "x"}
+    content: list[str | dict[str, Any]] = [
+        {"type": "tool_result", "tool_use_id": "1", "content": "no clock", "is_error": True},
+        {"type": "tool_result", "content": searched, "is_error": False},
+        {"type": "tool_result", "tool_use_id": "2", "content": [IMAGE, {"value": 5}]},
+        {"type": "tool_result", "tool_use_id": "3"},
+    ]
+    (message,) = to_api_messages([HumanMessage(content)], KEY)
+    text, image = message["content"]
+    assert results(text["text"]) == [
+        {"id": "1", "name": "", "status": "error", "content": "no clock"},
+        {"id": "", "name": "", "status": "success", "content": json.dumps(searched)},
+        {"id": "2", "name": "", "status": "success", "content": '[image 1]\n{"value": 5}'},
+        {"id": "3", "name": "", "status": "success", "content": ""},
+    ]
+    assert image == SHOWN
 
 
 def test_an_answer_in_blocks_is_written_as_its_text() -> None:

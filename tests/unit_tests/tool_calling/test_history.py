@@ -7,7 +7,6 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from langchain_minitoolai._tool_calling.history import (
     assistant_text,
-    block_results,
     call_names,
     calls_of,
     foreign_texts,
@@ -178,35 +177,6 @@ def test_results_in_a_row_become_one_text_with_their_images_beside_it() -> None:
         {"id": "unknown", "name": "", "status": "error", "content": "[image 2]\n[audio]"},
     ]
     assert [part["image_url"]["url"] for part in parts] == ["u1", "u2"]
-
-
-def test_anthropic_results_are_read() -> None:
-    blocks: list[dict[str, Any]] = [
-        {
-            "type": "tool_result",
-            "tool_use_id": "call_1",
-            "content": [{"type": "text", "text": "3"}, {"type": "image", "url": "u"}],
-            "is_error": False,
-        },
-        {"type": "tool_result", "tool_use_id": "n", "content": "no clock", "is_error": True},
-        {"type": "tool_result", "content": {"type": "search_result", "title": "x"}},
-        {"type": "tool_result", "tool_use_id": "e", "content": [5]},
-        {"type": "tool_result", "tool_use_id": "e"},
-    ]
-    text, parts = block_results(blocks, {"call_1": "add"}, read_image, KEY)
-    assert results(text) == [
-        {"id": "call_1", "name": "add", "status": "success", "content": "3\n[image 1]"},
-        {"id": "n", "name": "", "status": "error", "content": "no clock"},
-        {
-            "id": "",
-            "name": "",
-            "status": "success",
-            "content": '{"type": "search_result", "title": "x"}',
-        },
-        {"id": "e", "name": "", "status": "success", "content": "5"},
-        {"id": "e", "name": "", "status": "success", "content": ""},
-    ]
-    assert len(parts) == 1
 
 
 def test_text_of_results_stays_as_it_is_but_for_the_key() -> None:
