@@ -155,6 +155,13 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
         return self
 
     @model_validator(mode="after")
+    def _set_model_profile(self) -> Self:
+        # Core's assigns the field, which validates again: without end where there is no profile.
+        if self.profile is None:
+            self.__dict__["profile"] = self._resolve_model_profile()
+        return self
+
+    @model_validator(mode="after")
     def _check_profile_keys(self) -> Self:
         # Core's check takes half of the time that making a model takes; our own data passes it.
         if self.profile is None or self.profile == model_profile(self.model):
