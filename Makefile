@@ -1,7 +1,7 @@
 # Every target sets up what it needs; a Python 3.11 or newer is all that must be there.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test faults soak lint format docs bench bench-quick bench-guard build real-model clean
+.PHONY: help demo test faults soak lint format docs tables bench bench-quick bench-guard build real-model clean
 
 VENV ?= .venv
 WORKERS ?= 4
@@ -40,7 +40,12 @@ format: $(VENV)/.lint ## Sort imports, fix what can be fixed, format
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format --quiet .
 
-docs: $(VENV)/.demo ## Write the tables of the documentation anew
+docs: $(VENV)/.docs ## Build the documentation's site into site/, with llms.txt
+	@rm -rf site
+	@$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -d $(VENV)/doctrees docs site
+	@echo site/index.html
+
+tables: $(VENV)/.test ## Write the generated tables of the documentation anew
 	@$(BIN)/python docs/generate.py
 
 bench: $(VENV)/.bench ## Measure beside other chat models: make bench, or ONLY='stream invoke'
@@ -62,7 +67,7 @@ real-model: ## Stream from a small real model (the first time it compiles for te
 	@$(REAL_VENV)/bin/python scripts/real_model.py
 
 clean: ## Remove the environment and everything built
-	rm -rf $(VENV) $(REAL_VENV) build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+	rm -rf $(VENV) $(REAL_VENV) build dist site .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
 		.pytest_cache .ruff_cache demo-output
 
 # --- Set-up: one stamp a group, anew whenever pyproject.toml changes ----------------
@@ -92,6 +97,10 @@ $(VENV)/.test: $(VENV)/.made pyproject.toml
 
 $(VENV)/.lint: $(VENV)/.made pyproject.toml
 	@$(INSTALL) --group lint
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.made pyproject.toml
+	@$(INSTALL) -e '.[sandbox]' --group docs
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.made pyproject.toml

@@ -5,6 +5,7 @@ between them is replaced. `python docs/generate.py` writes the pages, `--check` 
 which ones are behind.
 """
 
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, HumanMessage
 from pydantic import SecretStr
 
-from langchain_minitoolai import contract
+from langchain_minitoolai import contract, errors
 
 ROOT = Path(__file__).parents[1]
 TOOL_COUNTS = (1, 5, 20)
@@ -30,6 +31,7 @@ TOOL: dict[str, Any] = {
     },
 }
 """A tool of common size: a sentence, and two parameters."""
+_WORDS = {True: "yes", False: "no"}
 PLACE = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -179,12 +181,42 @@ def tool_tokens() -> str:
     return table(header, rows)
 
 
+def error_classes() -> str:
+    """Every error class: when it is raised, what it is for LangChain, whether to ask again."""
+    public = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.MiniToolAIError)
+    ]
+    rows = [
+        (
+            code(kind.__name__),
+            inspect.cleandoc(kind.__doc__ or "").splitlines()[0].rstrip("."),
+            ", ".join(code(base.__name__) for base in _core_bases(kind)),
+            *(
+                ("by case", "by case")
+                if issubclass(kind, errors.ImageError)
+                else (_WORDS[kind.is_retryable], _WORDS[kind.maybe_charged])
+            ),
+        )
+        for kind in public
+    ]
+    return table(("Error", "When", "LangChain's own", "Retryable", "May be charged"), rows)
+
+
+def _core_bases(kind: type) -> list[type]:
+    """The nearest classes of langchain-core that an error is."""
+    core = [base for base in kind.__mro__ if base.__module__ == "langchain_core.exceptions"]
+    return [base for base in core if not any(base in other.__mro__[1:] for other in core)]
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "chat-models": chat_models,
     "chat-parameters": chat_parameters,
     "input-images": input_images,
     "image-parameters": image_parameters,
     "image-names": image_names,
+    "errors": error_classes,
     "faults": faults,
     "known-faults": known_faults,
     "tool-tokens": tool_tokens,

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import zip_longest
 
 FENCE = re.compile(
     r"(?:^[ ]*<!--[ ]*not[ ]run:(?P<reason>.*?)-->\s*)?"
@@ -22,22 +23,34 @@ class Block:
         code: The text between the fences, without their indentation.
         line: The line of the page on which the code begins, from 1.
         not_run: Why it is not run, where a comment before it says so.
+        output: The `text` block that follows directly: what the block prints.
     """
 
     language: str
     code: str
     line: int
     not_run: str | None = None
+    output: str | None = None
 
 
 def blocks(page: str) -> list[Block]:
     """Find the fenced blocks of a page, in order."""
+    found = list(FENCE.finditer(page))
     return [
         Block(
-            language=found["language"].lower(),
-            code=re.sub(f"^{found['indent']}", "", found["code"], flags=re.MULTILINE),
-            line=page.count("\n", 0, found.start("code")) + 1,
-            not_run=found["reason"] and found["reason"].strip(),
+            language=fence["language"].lower(),
+            code=_code(fence),
+            line=page.count("\n", 0, fence.start("code")) + 1,
+            not_run=fence["reason"] and fence["reason"].strip(),
+            output=_code(after)
+            if after
+            and after["language"] == "text"
+            and not page[fence.end() : after.start("indent")].strip()
+            else None,
         )
-        for found in FENCE.finditer(page)
+        for fence, after in zip_longest(found, found[1:])
     ]
+
+
+def _code(fence: re.Match[str]) -> str:
+    return re.sub(f"^{fence['indent']}", "", fence["code"], flags=re.MULTILINE)

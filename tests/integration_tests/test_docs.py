@@ -2,7 +2,11 @@
 
 import ast
 import asyncio
+import contextlib
+import doctest
 import inspect
+import io
+import logging
 import re
 import sys
 import tomllib
@@ -16,7 +20,7 @@ from langchain_minitoolai import sandbox
 from tests.markdown import COMMAND_LANGUAGES, Block, blocks
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOT_RUN: dict[str, list[str]] = {}
 """By page, the reasons of the blocks that are left out: an exception is agreed on here."""
 
@@ -32,14 +36,33 @@ def of(page: Path, *languages: str) -> list[Block]:
     return [b for b in blocks(page.read_text(encoding="utf-8")) if b.language in languages]
 
 
-def execute(block: Block, page: Path, namespace: dict[str, Any], loop: asyncio.Runner) -> None:
-    """Run a block, `await` at its top level included; a traceback names the page's line."""
+def execute(block: Block, page: Path, namespace: dict[str, Any], loop: asyncio.Runner) -> str:
+    """Run a block, `await` at its top level included; a traceback names the page's line.
+
+    Returns:
+        What it printed.
+    """
     tree = ast.increment_lineno(ast.parse(block.code), block.line - 1)
     code = compile(tree, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    if code.co_flags & inspect.CO_COROUTINE:
-        loop.run(eval(code, namespace))  # noqa: S307 - this is the documentation's code
-    else:
-        exec(code, namespace)  # noqa: S102 - this is the documentation's code
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        if code.co_flags & inspect.CO_COROUTINE:
+            loop.run(eval(code, namespace))  # noqa: S307 - this is the documentation's code
+        else:
+            exec(code, namespace)  # noqa: S102 - this is the documentation's code
+    return printed.getvalue()
+
+
+def assert_prints(block: Block, page: Path, printed: str) -> None:
+    """Compare with the `text` block below, in which `...` stands for anything."""
+    if block.output is None:
+        return
+    same = doctest.OutputChecker().check_output(
+        block.output.strip() + "\n",
+        printed.strip() + "\n",
+        doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE,
+    )
+    assert same, f"{page.name}:{block.line} prints\n{printed}\nand not\n{block.output}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -52,7 +75,10 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(
     with asyncio.Runner() as loop:
         for block in of(page, "python"):
             if block.not_run is None:
-                execute(block, page, vars(module), loop)
+                assert_prints(block, page, execute(block, page, vars(module), loop))
+    logging.getLogger("langchain_minitoolai").setLevel(
+        logging.NOTSET
+    )  # a page shows how to turn it up
 
 
 def test_only_the_blocks_agreed_on_are_left_out() -> None:

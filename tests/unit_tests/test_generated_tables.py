@@ -9,7 +9,7 @@ from langchain_minitoolai import contract
 @pytest.mark.parametrize("page", generate.pages(), ids=lambda page: page.name)
 def test_the_tables_of_a_page_are_those_of_the_contract(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert generate.render(text) == text, "run `make docs`"
+    assert generate.render(text) == text, "run `make tables`"
     assert text.count("<!-- generated:") == len(generate.PLACE.findall(text))
 
 
