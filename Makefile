@@ -23,7 +23,7 @@ test: $(VENV)/.test ## Run all tests with branch coverage, or without it: make t
 	@$(BIN)/python -m pytest -q $(if $(TEST_FILE),$(TEST_FILE),-n $(WORKERS) --dist worksteal --cov)
 
 faults: $(VENV)/.test ## Play every fault of the wire, and print what became of each
-	@$(BIN)/python -m tests.faults $(if $(TARGET),--target $(TARGET)) $(if $(ONLY),--only '$(ONLY)')
+	@$(BIN)/python -m pytest -q --tb=no -rN tests/faults --target '$(or $(TARGET),ours)' --only '$(ONLY)'
 
 soak: $(VENV)/.test ## Many callers at once for a minute, one request in twenty at fault
 	@$(BIN)/python -m benchmarks.soak --seconds 60

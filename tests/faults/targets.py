@@ -1,24 +1,17 @@
-"""The chat models that go through the faults: ours, and what a user would pick instead."""
+"""The chat models that go through the faults, as data: ours, and what a user would pick instead."""
 
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.tools import BaseTool
 
 KEY = "sk-test-5ecre7-never-show-this-0123456789"
-MODEL = "gpt-4o-mini"
 
-
-@dataclass(frozen=True)
-class Settings:
-    """What a fault asks of the model, in seconds and attempts after the first."""
-
-    timeout: float = 3.0
-    total_timeout: float | None = 20.0
-    max_retries: int = 1
-    more: Mapping[str, Any] = field(default_factory=dict)
+Mode = Literal["invoke", "stream", "ainvoke", "astream"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 @dataclass(frozen=True)
@@ -31,12 +24,12 @@ class Target:
         class_name: The class.
         errors: Prefixes of the qualified names that its typed errors have.
         ours: Whether the strict reading of each expectation applies.
+        has_tool: Whether the image tool goes over its clients too.
+        options: Options of its own; a text with a colon is the place of a class, `module:Class`.
+        modes: The modes that go over clients of its own.
         swallows: Whether a break may swallow what came just before it, unseen.
-        more: Options of its own.
-        clients: HTTP clients of its own: an option's name, and where the class is.
         title: What the documentation calls its HTTP client.
         known: Faults that it does not hold, or not always, each with the reason.
-        modes: The modes that go over clients of its own.
     """
 
     name: str
@@ -44,133 +37,117 @@ class Target:
     class_name: str
     errors: tuple[str, ...]
     ours: bool = False
+    has_tool: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    modes: tuple[Mode, ...] = MODES
     swallows: bool = False
-    more: Mapping[str, Any] = field(default_factory=dict)
-    clients: Mapping[str, str] = field(default_factory=dict)
-    title: str = "the package's own clients"
+    title: str = ""
     known: Mapping[str, str] = field(default_factory=dict)
-    modes: tuple[str, ...] = ("invoke", "stream", "ainvoke", "astream")
 
-    def model(
-        self, origin: str, settings: Settings, *, plain: bool = False, key: str = KEY
-    ) -> BaseChatModel:
-        """Return a model that talks to the server at `origin`.
-
-        The peers ask for a stream in `invoke` too, since the service sends nothing else;
-        `plain` leaves that out.
-        """
-        options: dict[str, Any] = {"model": MODEL, "api_key": key}
-        options |= {"max_retries": settings.max_retries}
-        base = f"{origin}/api"
-        if self.name == "openai":
-            options |= {"base_url": base, "timeout": settings.timeout, "stream_usage": True}
-            options |= {} if plain else {"streaming": True}
-        elif self.name == "mistral":
-            options |= {"base_url": base, "timeout": max(1, round(settings.timeout))}
-            options |= {} if plain else {"streaming": True}
-        else:
-            options |= {"base_url": base, "timeout": settings.timeout}
-            options |= {"total_timeout": settings.total_timeout}
+    def model(self, origin: str, **settings: Any) -> BaseChatModel:
+        """Return a model that talks to the server at `origin`."""
+        times = {"timeout": 3.0, "total_timeout": 20.0, "max_retries": 1} | settings
+        if not self.ours:
+            del times["total_timeout"]
+        if self.name == "mistral":
+            times["timeout"] = max(1, round(times["timeout"]))
+        options = {"model": "gpt-4o-mini", "api_key": KEY, "base_url": f"{origin}/api"}
         chat_class = getattr(importlib.import_module(self.module), self.class_name)
-        options |= {name: _class_at(place) for name, place in self.clients.items()}
-        made: BaseChatModel = chat_class(**options | {**self.more, **settings.more})
+        made: BaseChatModel = chat_class(**options | self._options() | times)
         return made
 
+    def tool(self, origin: str, **options: Any) -> BaseTool:
+        """Return this package's image tool, over the target's HTTP clients."""
+        tool_class = importlib.import_module(self.module).MiniToolAIImageTool
+        base = {"api_key": KEY, "base_url": f"{origin}/api", "handle_tool_error": False}
+        times = {"timeout": 2.0, "total_timeout": 8.0, "poll_interval": 0.1}
+        made: BaseTool = tool_class(**base | times | self._options() | options)
+        return made
 
-_BEYOND = (
-    "httpcore hands bytes that follow an answer in the same packet to the next call; in sync calls "
-    "over our own transport that answer is dropped and asked for again"
-)
-_BEYOND_THE_END = {"bytes beyond the end": _BEYOND, "bytes beyond a document": _BEYOND}
-_BEYOND_AIOHTTP = dict.fromkeys(
-    _BEYOND_THE_END, "aiohttp drops such a connection only if it has seen the bytes by then"
-)
-_MALFORMED = {
-    "malformed chunk": "aiohttp may wait for more after a malformed chunk, until the time is up"
-}
-_ASYNC = ("ainvoke", "astream")
-_COOKIES = {"cookies of an earlier answer": "the user's client keeps cookies as it is made to"}
-_VERIFY = {"self-signed TLS": "verify is the user's client's own, and refused beside it"}
-_SYNC_READS = "a sync client of the user's bounds each read, not all of them together"
-_STALE = (
-    "httpx-aiohttp does not say whether a connection was new, so the retry waits as any other does"
-)
+    def _options(self) -> dict[str, Any]:
+        return {name: _resolve(value) for name, value in self.options.items()}
 
 
-def _class_at(place: str) -> Any:
-    module, _, name = place.partition(":")
+def _resolve(value: Any) -> Any:
+    if not isinstance(value, str) or ":" not in value:
+        return value
+    module, _, name = value.partition(":")
     return getattr(importlib.import_module(module), name)
 
+
+def _ours(name: str, title: str, known: Mapping[str, str], **more: Any) -> Target:
+    errors = ("langchain_minitoolai.errors.MiniToolAIError",)
+    places = {"module": "langchain_minitoolai", "class_name": "ChatMiniToolAI", "errors": errors}
+    has_tool = "async_transport" not in more.get("options", {})
+    fixed = {"ours": True, "has_tool": has_tool}
+    return Target(name=name, title=title, known=known, **places | fixed | more)
+
+
+_BEYOND = dict.fromkeys(
+    ("bytes beyond the end", "bytes beyond a document"),
+    "httpcore hands bytes that follow an answer in the same packet to the next call; in sync calls "
+    "over our own transport that answer is dropped and asked for again",
+)
+_AIOHTTP = {
+    **dict.fromkeys(
+        _BEYOND, "aiohttp drops such a connection only if it has seen the bytes by then"
+    ),
+    "malformed chunk": "aiohttp may wait for more after a malformed chunk, until the time is up",
+    "racing keep-alive": (
+        "httpx-aiohttp does not say whether a connection was new, so the retry waits as any other "
+        "does"
+    ),
+}
+_FOREIGN = {
+    "cookies of an earlier answer": "the user's client keeps cookies as it is made to",
+    "self-signed TLS": "verify is the user's client's own, and refused beside it",
+}
+_FOREIGN_SYNC = dict.fromkeys(
+    ("endless informational answers", "headers dripped slowly", "server lingers after [DONE]"),
+    "a sync client of the user's bounds each read, not all of them together",
+)
+_ASYNC: tuple[Mode, ...] = ("ainvoke", "astream")
 
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target(
-            "ours",
-            "langchain_minitoolai",
-            "ChatMiniToolAI",
-            ("langchain_minitoolai.errors.MiniToolAIError",),
-            ours=True,
-            known=_BEYOND_THE_END,
-        ),
-        Target(
+        _ours("ours", "the package's own clients", _BEYOND),
+        _ours(
             "ours-aiohttp",
-            "langchain_minitoolai",
-            "ChatMiniToolAI",
-            ("langchain_minitoolai.errors.MiniToolAIError",),
-            ours=True,
-            swallows=True,
-            more={"async_transport": "aiohttp"},
-            title='`async_transport="aiohttp"`',
-            known={**_BEYOND_AIOHTTP, **_MALFORMED, "racing keep-alive": _STALE},
+            '`async_transport="aiohttp"`',
+            _AIOHTTP,
+            options={"async_transport": "aiohttp"},
             modes=_ASYNC,
+            swallows=True,
         ),
-        Target(
+        _ours(
             "ours-aiohttp-client",
-            "langchain_minitoolai",
-            "ChatMiniToolAI",
-            ("langchain_minitoolai.errors.MiniToolAIError",),
-            ours=True,
-            swallows=True,
-            clients={"http_async_client": "httpx_aiohttp:HttpxAiohttpClient"},
-            title="your `HttpxAiohttpClient`",
-            known={
-                **_BEYOND_AIOHTTP,
-                **_MALFORMED,
-                **_COOKIES,
-                **_VERIFY,
-                "racing keep-alive": _STALE,
-            },
+            "your `HttpxAiohttpClient`",
+            _AIOHTTP | _FOREIGN,
+            options={"http_async_client": "httpx_aiohttp:HttpxAiohttpClient"},
             modes=_ASYNC,
+            swallows=True,
         ),
-        Target(
+        _ours(
             "ours-httpx2",
-            "langchain_minitoolai",
-            "ChatMiniToolAI",
-            ("langchain_minitoolai.errors.MiniToolAIError",),
-            ours=True,
-            clients={"http_client": "httpx2:Client", "http_async_client": "httpx2:AsyncClient"},
-            title="your `httpx` or `httpx2` clients",
-            known={
-                **_BEYOND_THE_END,
-                **_COOKIES,
-                **_VERIFY,
-                "endless informational answers": _SYNC_READS,
-                "headers dripped slowly": _SYNC_READS,
-                "server lingers after [DONE]": _SYNC_READS,
-            },
+            "your `httpx` or `httpx2` clients",
+            _BEYOND | _FOREIGN | _FOREIGN_SYNC,
+            options={"http_client": "httpx2:Client", "http_async_client": "httpx2:AsyncClient"},
         ),
+        # The service always streams: what users must ask their client for, so that it can read it.
         Target(
             "openai",
             "langchain_openai",
             "ChatOpenAI",
             ("openai.", "langchain_core.exceptions.ModelError", "langchain_openai."),
+            options={"stream_usage": True, "streaming": True},
         ),
         Target(
             "mistral",
             "langchain_mistralai",
             "ChatMistralAI",
             ("httpx.", "langchain_core.exceptions.ModelError", "langchain_mistralai."),
+            options={"streaming": True},
         ),
     )
 }

@@ -35,7 +35,7 @@ from PIL import Image
 from langchain_minitoolai import contract, errors, sandbox
 from langchain_minitoolai.tools import MiniToolAIImageTool
 from langchain_minitoolai.types import GeneratedImage, ImageJob
-from tests.faults.driver import aside, measured
+from tests.faults.memory import measured
 from tests.faults.server import Exchange, FaultServer
 from tests.faults.wire import body, head
 
@@ -544,14 +544,6 @@ def _long_image(exchange: Exchange, *, announced: bool) -> None:
     exchange.close()
 
 
-def _drawn_in_little_memory(origin: str, mode: str, folder: str) -> tuple[Any, Any, float]:
-    options: dict[str, Any] = {"save_to": folder, "poll_interval": 0.05, "api_key": "test"}
-    tool = MiniToolAIImageTool(base_url=f"{origin}/api", handle_tool_error=False, **options)
-    with measured() as grew:
-        message = drawn(tool, CALL, mode)
-    return message.content, message.artifact, grew()
-
-
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("announced", [True, False], ids=["length announced", "length unknown"])
 def test_an_image_of_a_hundred_megabytes_is_refused_at_its_bound_and_its_address_kept(
@@ -564,18 +556,20 @@ def test_an_image_of_a_hundred_megabytes_is_refused_at_its_bound_and_its_address
             body("200 OK", {"status": "success", "image_url": address, "message": "success"}),
             partial(_long_image, announced=announced),
         ]
-        found = aside(_drawn_in_little_memory, (server.url, mode, str(tmp_path)), 30.0, 256)
-        assert not isinstance(found, str), found
-        content, artifact, grew = found
+        options: dict[str, Any] = {"save_to": tmp_path, "poll_interval": 0.05, "api_key": "test"}
+        tool = MiniToolAIImageTool(base_url=f"{server.url}/api", handle_tool_error=False, **options)
+        with measured() as grown:
+            message = drawn(tool, CALL, mode)
+            growth = grown()
         assert server.record.wait_closed()
         paid = [one.target for one in server.record.requests if one.target.endswith("toimage/")]
         fetched = [one for one in server.record.requests if one.target == "/image.png"]
-    assert address in str(content)
-    assert artifact["url"] == address
-    assert "more than 16777216 bytes" in artifact["warning"]
+    assert address in str(message.content)
+    assert message.artifact["url"] == address
+    assert "more than 16777216 bytes" in message.artifact["warning"]
     assert len(paid) == 1
     assert len(fetched) == 1
-    assert grew < 64
+    assert growth < 64
     assert max(one.connection.sent for one in fetched) < (16 if announced else 48) * MIB
     assert not list(tmp_path.iterdir())
 

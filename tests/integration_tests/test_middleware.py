@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -16,11 +15,11 @@ from langchain_core.runnables import Runnable
 
 from langchain_minitoolai import errors
 from tests.faults.server import Exchange, FaultServer, Script
-from tests.faults.targets import TARGETS, Settings
+from tests.faults.targets import TARGETS
 from tests.faults.wire import GOOD, TEXT, answer, error, event, page, stream, tokens
 
 SECOND = "Second to none"
-ONCE = Settings(timeout=0.5, total_timeout=5.0, max_retries=0)
+ONCE = {"timeout": 0.5, "total_timeout": 5.0, "max_retries": 0}
 
 
 def _reset(exchange: Exchange) -> None:
@@ -69,7 +68,7 @@ every = pytest.mark.parametrize("name", FAILURES)
 @contextmanager
 def _serving(*scripts: Script) -> Iterator[tuple[FaultServer, BaseChatModel]]:
     with FaultServer(scripts) as server:
-        yield server, TARGETS["ours"].model(server.url, ONCE)
+        yield server, TARGETS["ours"].model(server.url, **ONCE)
 
 
 @pytest.fixture(params=["ours", "openai"])
@@ -81,12 +80,12 @@ async def second(
     pytest.importorskip(target.module)
     with FaultServer([stream(answer([SECOND]))]) as server:
         if target.ours:
-            yield server, target.model(server.url, ONCE)
+            yield server, target.model(server.url, **ONCE)
             return
         with httpx.Client() as client:
             async with httpx.AsyncClient() as async_client:
                 own = {"http_client": client, "http_async_client": async_client}
-                yield server, target.model(server.url, replace(ONCE, more=own))
+                yield server, target.model(server.url, **ONCE, **own)
 
 
 async def _ask(model: Runnable[Any, Any], mode: str) -> str:

@@ -8,8 +8,8 @@ import warnings
 
 with warnings.catch_warnings():  # what importing others says is not asked here
     warnings.simplefilter("ignore")
-    from tests.faults.runs import QUESTION
-    from tests.faults.targets import TARGETS, Settings
+    from tests.faults.client import QUESTION
+    from tests.faults.targets import TARGETS
 
     import_all = {"openai": "langchain_openai", "mistral": "langchain_mistralai"}
     __import__(import_all.get(sys.argv[1], "langchain_minitoolai"))
@@ -18,7 +18,7 @@ logging.basicConfig(level=logging.WARNING)
 
 
 def _sync(url: str) -> None:
-    model = TARGETS[sys.argv[1]].model(url, Settings())
+    model = TARGETS[sys.argv[1]].model(url)
     for _ in model.stream(QUESTION):
         break
     model.invoke(QUESTION)
@@ -30,7 +30,7 @@ def _sync(url: str) -> None:
 
 async def _async(url: str) -> None:
     asyncio.get_running_loop().slow_callback_duration = 30.0  # slowness is not asked here
-    model = TARGETS[sys.argv[1]].model(url, Settings())
+    model = TARGETS[sys.argv[1]].model(url)
     async for _ in model.astream(QUESTION):
         break
     await model.ainvoke(QUESTION)
