@@ -13,10 +13,10 @@ from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import PromptValue
 from langchain_core.rate_limiters import BaseRateLimiter
-from langchain_core.stores import ByteStore, InMemoryByteStore
+from langchain_core.stores import ByteStore
 from langchain_core.tools import BaseTool, ToolException
 from langchain_core.tools.base import ArgsSchema
-from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from typing_extensions import override
 
 from langchain_minitoolai import contract
@@ -27,10 +27,15 @@ from langchain_minitoolai._images.arguments import (
     DEFAULTS,
     ImageArguments,
     arguments_schema,
-    request_body,
     validation_error,
 )
-from langchain_minitoolai._images.job_store import JobStore, Quota, call_key, job_key
+from langchain_minitoolai._images.job_store import (
+    SharedBudgets,
+    StoreEffects,
+    call_key,
+    load_stored,
+    read_spending,
+)
 from langchain_minitoolai._images.output import (
     ImageToolError,
     download,
@@ -40,8 +45,11 @@ from langchain_minitoolai._images.output import (
 )
 from langchain_minitoolai._images.polling import wait_until_ready
 from langchain_minitoolai._images.progress import OnProgress, record_cost, report
-from langchain_minitoolai._images.submission import JobContext, load_stored, submit
+from langchain_minitoolai._images.submission import JobContext, submit, take_up_unfinished
 from langchain_minitoolai.errors import InvalidInputError, MiniToolAIError
+from langchain_minitoolai.stores import InMemoryJobStore, JobStore, Spending
+from langchain_minitoolai.stores._base import job_key
+from langchain_minitoolai.stores._byte_store import as_job_store
 from langchain_minitoolai.types import GeneratedImage, ImageJob, ImageProgress, ShowToModel
 
 __all__ = ["ImageToolError", "MiniToolAIImageTool"]
@@ -53,6 +61,7 @@ _DESCRIPTION: Final = (
     "The answer names the image's address; show it to the user."
 )
 _CALL_ID: Final = "tool_call_id"
+_BUDGETS: Final = SharedBudgets()
 
 
 class MiniToolAIImageTool(ClientConfig, BaseTool):
@@ -98,20 +107,22 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
     """Whether the answer holds the image, for a model that sees."""
     total_timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """Seconds for ordering, waiting and downloading together; also taken as `deadline`."""
-    job_store: ByteStore = Field(default_factory=InMemoryByteStore, exclude=True, repr=False)
+    job_store: JobStore | ByteStore = Field(
+        default_factory=InMemoryJobStore, exclude=True, repr=False
+    )
     """The store of paid jobs; it holds their signatures, so keep it as a secret."""
     max_images: int | None = Field(default=None, ge=0)
-    """The most images this tool may order."""
-    max_cost_usd: float | None = Field(default=None, ge=0)
-    """The most that this tool may spend, in USD."""
+    """The most images to order in the budget's scope, by all who share the job store."""
+    max_cost_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """The most to spend in the budget's scope, in USD."""
+    budget_scope: str = Field(default="default", min_length=1)
+    """The name under which the job store counts images and cost."""
     rate_limiter: BaseRateLimiter | None = Field(default=None, exclude=True)
     """Waited for before each order."""
     on_progress: OnProgress | None = Field(default=None, exclude=True)
     """Called with an `ImageProgress` at each step; what it raises is only a warning."""
     poll_interval: float | Callable[[float], float] | None = None
     """Seconds between polls, or a function of the seconds gone, in place of the schedule."""
-
-    _quota: Quota = PrivateAttr(default_factory=Quota)
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
@@ -125,6 +136,11 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
             given = {**given, "total_timeout": given["deadline"]}
             del given["deadline"]
         return given
+
+    @field_validator("job_store")
+    @classmethod
+    def _adapt_store(cls, store: JobStore | ByteStore) -> JobStore:
+        return as_job_store(store)
 
     @field_validator("save_to")
     @classmethod
@@ -153,6 +169,7 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
         # Past the validation that this is part of.
         self.__dict__.update(checked.model_dump(include=set(DEFAULTS)))
         self.__dict__["args_schema"] = self._schema()
+        _BUDGETS.add(self)
         return self
 
     def _defaults(self) -> dict[str, Any]:
@@ -212,8 +229,28 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
 
     @property
     def images_ordered(self) -> int:
-        """The number of images this tool has ordered, or may have ordered."""
-        return self._quota.images
+        """The number of images ordered, or perhaps ordered, in the budget's scope."""
+        spending = self.spending()
+        return spending.images + spending.reserved_images
+
+    def spending(self, scope: str | None = None) -> Spending:
+        """Return what was spent and what is reserved, as the job store counts it.
+
+        Args:
+            scope: By default the tool's own `budget_scope`.
+
+        Raises:
+            ImageRequestError: If the store fails.
+        """
+        return self._execute(lambda _: self._spending(scope))
+
+    async def aspending(self, scope: str | None = None) -> Spending:
+        """Return what was spent and what is reserved: `spending`, with `await`."""
+        return await self._aexecute(lambda _: self._spending(scope))
+
+    def _spending(self, scope: str | None) -> Workflow[Spending]:
+        store = StoreEffects(as_job_store(self.job_store))
+        return read_spending(scope or self.budget_scope, store)
 
     def submit(
         self, prompt: str | Mapping[str, Any], *, call_id: str | None = None, **arguments: Any
@@ -291,7 +328,7 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
     def _validate(self, arguments: Any) -> dict[str, Any]:
         schema = self._schema()
         try:
-            return schema.model_validate(arguments).model_dump()
+            return schema.model_validate(arguments).model_dump(exclude_unset=True)
         except ValidationError as caught:
             error = validation_error(caught, schema)
         raise error
@@ -299,25 +336,47 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
     def _submit(
         self, arguments: Mapping[str, Any], call_id: str | None
     ) -> Callable[[Clock], Workflow[ImageJob]]:
-        checked = self._validate(arguments)
-        return lambda clock: submit(checked, self._context(clock, checked, call_id))
+        said = self._validate(arguments)
 
-    def _draw(
-        self, arguments: dict[str, Any], run_manager: BaseRunManager | None
-    ) -> Callable[[Clock], Workflow[GeneratedImage]]:
-        call_id = arguments.pop(_CALL_ID, None)
-
-        def start(clock: Clock) -> Workflow[GeneratedImage]:
-            context = self._context(clock, arguments, call_id, run_manager)
-            job = yield from submit(arguments, context)
-            return (yield from _finish(job, context))
+        def start(clock: Clock) -> Workflow[ImageJob]:
+            context = self._context(clock, said, call_id)
+            return self._order(said, context, lambda arguments: submit(arguments, context))
 
         return start
+
+    def _draw(
+        self, said: dict[str, Any], run_manager: BaseRunManager | None
+    ) -> Callable[[Clock], Workflow[GeneratedImage]]:
+        call_id = said.pop(_CALL_ID, None)
+
+        def start(clock: Clock) -> Workflow[GeneratedImage]:
+            context = self._context(clock, said, call_id, run_manager)
+
+            def draw(arguments: dict[str, Any]) -> Workflow[GeneratedImage]:
+                job = yield from submit(arguments, context)
+                return (yield from _finish(job, context))
+
+            return self._order(said, context, draw)
+
+        return start
+
+    def _order(
+        self,
+        said: Mapping[str, Any],
+        context: JobContext,
+        start: Callable[[dict[str, Any]], Workflow[T]],
+    ) -> Workflow[T]:
+        """Start a workflow that orders, with all arguments: those said, and the defaults."""
+        arguments = {**self._defaults(), **said}
+        if context.call_key is not None:
+            return start(arguments)
+        service = call_key(self.name, self.minitoolai_api_base, arguments)
+        return take_up_unfinished(start(arguments), (self.job_store, service), context)
 
     def _context(
         self,
         clock: Clock,
-        arguments: Mapping[str, Any] | None = None,
+        said: Mapping[str, Any] | None = None,
         call_id: str | None = None,
         run_manager: BaseRunManager | None = None,
     ) -> JobContext:
@@ -327,20 +386,18 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
             return report({**progress, "tool_call_id": call_id or None}, self.on_progress)
 
         key = None
-        if arguments is not None and call_id:
-            key = call_key(call_id, self.minitoolai_api_base, request_body(arguments))
+        if said is not None and call_id:
+            key = call_key(call_id, self.minitoolai_api_base, said)
         limiter, host = self.rate_limiter, urlsplit(self.minitoolai_api_base).hostname
         return JobContext(
             clock=clock,
             wall_clock=lambda: datetime.now(UTC).timestamp(),
             total_timeout=self.total_timeout,
-            store=JobStore(self.job_store),
-            quota=self._quota,
+            store=StoreEffects(as_job_store(self.job_store)),
             on_progress=on_progress,
             call_key=key,
             rate_limit=Invoke(limiter.acquire, limiter.aacquire) if limiter else None,
-            max_images=self.max_images,
-            max_cost_usd=self.max_cost_usd,
+            budget=_BUDGETS.of(self),
             save_to=self.save_to,
             keep_bytes=self.show_to_model == "data",
             timeout=self.timeout,
@@ -356,10 +413,10 @@ def _finish(job: ImageJob, context: JobContext) -> Workflow[GeneratedImage]:
 
 
 def _resume(job_id: str | None, context: JobContext) -> Workflow[GeneratedImage]:
-    stored = yield from load_stored(job_key(job_id or ""), context.store)
-    if not isinstance(stored, ImageJob):
+    stored = (yield from load_stored(job_key(job_id), context.store)) if job_id else None
+    if stored is None or stored.job is None:
         raise InvalidInputError(f"job_id is {job_id!r}; allowed: a job that the job store knows")
-    return (yield from _finish(stored, context))
+    return (yield from _finish(stored.job, context))
 
 
 def _to_input(given: Any) -> Any:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import httpx
 
@@ -21,6 +21,7 @@ from langchain_minitoolai._http.effects import (
     Sleep,
     StreamRequest,
     StreamResponse,
+    Uninterrupted,
     Workflow,
 )
 from langchain_minitoolai._http.error_mapping import map_transport_error
@@ -70,7 +71,30 @@ class AsyncClient(BaseClient):
             return await self._download(effect)
         if isinstance(effect, Sleep):
             return await asyncio.sleep(effect.seconds)
+        if isinstance(effect, Uninterrupted):
+            return await self._run_uninterrupted(effect)
         return await effect.arun()
+
+    async def _run_uninterrupted(self, effect: Uninterrupted[T]) -> T:
+        """Run a workflow in a task of its own, which outlives a cancelled call."""
+
+        async def run() -> tuple[T | None, Exception | None]:
+            try:
+                return await self.execute(effect.workflow()), None
+            except Exception as error:  # noqa: BLE001 - the waiting task raises it, if there is one
+                return None, error
+
+        task = _DetachedTask(run(), loop=asyncio.get_running_loop())
+        _detached.add(task)
+        task.add_done_callback(_detached.discard)
+        try:
+            result, error = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            effect.cancelled = True
+            raise
+        if error is not None:
+            raise error
+        return cast("T", result)
 
     async def _exchange(self, request: Request) -> Response:
         deadline, trace = Deadline(self.clock, request.timeout, request.deadline), ExchangeTrace()
@@ -125,6 +149,23 @@ class AsyncClient(BaseClient):
                 return Response(response.status_code, response.headers)
             body = BoundedBody(OK, response.headers, download.max_bytes, exchange.deadline)
             return Response(OK, response.headers, await exchange.read_bounded(body))
+
+
+class _DetachedTask(asyncio.Task[T]):
+    """A task that only its own timers cancel.
+
+    Other tasks can't, nor can the end of `asyncio.run`, which then waits for it.
+    """
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel the task, if a timer or the task itself asks for that."""
+        loop = self.get_loop()
+        if not loop.is_running() or asyncio.current_task(loop) not in (None, self):
+            return False
+        return super().cancel(msg)
+
+
+_detached: Final[set[asyncio.Task[Any]]] = set()  # a loop holds its tasks weakly
 
 
 class AsyncExchange:

@@ -1,9 +1,12 @@
 """HTTP client base and sync client: requests built, effects performed, bodies read."""
 
 import logging
+import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import closing, contextmanager
+from contextvars import copy_context
 from typing import Any, Final, Generic, TypeVar, cast
 
 import httpx
@@ -22,6 +25,7 @@ from langchain_minitoolai._http.effects import (
     Sleep,
     StreamRequest,
     StreamResponse,
+    Uninterrupted,
     Workflow,
 )
 from langchain_minitoolai._http.error_mapping import map_transport_error
@@ -241,7 +245,32 @@ class SyncClient(BaseClient):
             return self._download(effect)
         if isinstance(effect, Sleep):
             return time.sleep(effect.seconds)
+        if isinstance(effect, Uninterrupted):
+            return self._run_uninterrupted(effect)
         return effect.run()
+
+    def _run_uninterrupted(self, effect: Uninterrupted[T]) -> T:
+        """Run a workflow in a thread, where no signal handler can raise."""
+        future: Future[T] = Future()
+        workflow, context = effect.workflow(), copy_context()
+
+        def run() -> None:
+            try:
+                future.set_result(context.run(self.execute, workflow))
+            except BaseException as error:  # noqa: BLE001 - the waiting thread raises it
+                future.set_exception(error)
+
+        # At its exit, the interpreter waits for the thread.
+        threading.Thread(target=run, name="minitoolai-order", daemon=False).start()
+        finished = False
+        try:
+            error = future.exception()
+            finished = True
+        finally:
+            effect.cancelled = not finished
+        if error is not None:
+            raise error
+        return future.result()
 
     def _exchange(self, request: Request) -> Response:
         deadline, trace = Deadline(self.clock, request.timeout, request.deadline), ExchangeTrace()

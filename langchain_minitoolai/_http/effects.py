@@ -164,7 +164,24 @@ class Invoke:
     arun: Callable[[], Awaitable[Any]]
 
 
-Effect: TypeAlias = Request | Download | Sleep | Invoke
+@dataclass(slots=True)
+class Uninterrupted(Generic[T]):
+    """A workflow that runs to its end even if its call is cancelled; its outcome is its result.
+
+    Attributes:
+        start: Makes the workflow; it takes a function that says whether the call was cancelled.
+        cancelled: Whether it was.
+    """
+
+    start: Callable[[Callable[[], bool]], "Workflow[T]"]
+    cancelled: bool = False
+
+    def workflow(self) -> "Workflow[T]":
+        """Make the workflow."""
+        return self.start(lambda: self.cancelled)
+
+
+Effect: TypeAlias = Request | Download | Sleep | Invoke | Uninterrupted[Any]
 Workflow: TypeAlias = Generator[Effect, Any, T]
 Clock: TypeAlias = Callable[[], float]
 """Seconds on a monotonic scale."""

@@ -1,161 +1,253 @@
-"""Job store: handles of paid jobs, calls being submitted, and the tool's budget.
-
-Keys and values, all JSON:
-    minitoolai-call-<hash>   by `tool_call_id`, address of the service and arguments: first
-                             `{"state": "submitting"}`, once there is a job its `ImageJob`
-    minitoolai-job-<id>      by job id: its `ImageJob`, for `resume`
-An `ImageJob` holds its signature, so the store is to be kept as a secret.
-"""
+"""Job store in workflows: effects on it, the keys of calls, unfinished calls, shared budgets."""
 
 import hashlib
 import json
-import re
 import threading
-from collections.abc import Mapping
-from typing import Any, Final, Literal, TypeAlias
+import weakref
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 from langchain_core.stores import ByteStore
-from pydantic import ValidationError
 
-from langchain_minitoolai import contract
-from langchain_minitoolai._http.effects import Invoke
-from langchain_minitoolai.errors import ImageBudgetError
+from langchain_minitoolai import contract, errors
+from langchain_minitoolai._http.effects import Invoke, Sleep, Workflow
+from langchain_minitoolai._http.transport import is_loopback
+from langchain_minitoolai._redaction import safe_warn, tidy
+from langchain_minitoolai.stores import (
+    Budget,
+    CallRecord,
+    JobStore,
+    Spending,
+    UnreadableRecordError,
+)
+from langchain_minitoolai.stores._base import job_key
 from langchain_minitoolai.types import ImageJob
 
-StoredCall: TypeAlias = ImageJob | Literal["submitting"] | None
-"""A job; or that its submission began, with an unknown end; or nothing."""
+CLAIM_INTERVAL: Final = 0.05
+"""Seconds between two reads of a store that another is writing."""
+MAX_UNFINISHED: Final = 1000
+"""The unfinished calls without an id that are remembered."""
+_MAX_READS: Final = 3
 
-_SUBMITTING: Final = json.dumps({"state": "submitting"}).encode()
-_SAFE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
+def call_key(tool_call_id: str, base_url: str, said: Mapping[str, Any]) -> str:
+    """Derive a call's key: the same id, service, and arguments as the call said them.
 
-def call_key(tool_call_id: str, base_url: str, body: Mapping[str, Any]) -> str:
-    """Derive a call's key: the same id, arguments and service make the same call."""
-    text = json.dumps([tool_call_id, base_url, body], sort_keys=True)
+    The tool's defaults are not in it: after a change of theirs, a replayed call is still the same.
+    """
+    text = json.dumps([tool_call_id, _service(base_url), said], sort_keys=True)
     return f"minitoolai-call-{hashlib.sha256(text.encode()).hexdigest()[:40]}"
 
 
-def job_key(job_id: str) -> str:
-    """Derive a job's key."""
-    safe = _SAFE_ID.fullmatch(job_id)
-    return f"minitoolai-job-{job_id if safe else hashlib.sha256(job_id.encode()).hexdigest()[:40]}"
+def _service(base_url: str) -> str:
+    """Name a service; all names of this machine are one."""
+    parts = urlsplit(base_url)
+    host = "loopback" if is_loopback(parts.hostname) else parts.hostname
+    return f"{parts.scheme}://{host}:{parts.port}{parts.path}"
 
 
-class JobStore:
-    """Paid jobs in a `ByteStore`; each method returns the effect that acts on it."""
+class StoreEffects:
+    """A job store; each method returns the effect of one operation."""
 
-    def __init__(self, store: ByteStore) -> None:
+    def __init__(self, store: JobStore) -> None:
         """Wrap a store."""
-        self._store = store
+        self.store = store
 
     def load(self, key: str) -> Invoke:
-        """Build the effect that loads a key; its outcome is a `StoredCall`."""
+        """Build the effect that loads a key."""
+        return Invoke(lambda: self.store.load(key), lambda: self.store.aload(key))
 
-        async def arun() -> StoredCall:
-            return _parse((await self._store.amget([key]))[0])
+    def claim(self, key: str, token: str, replaces: str) -> Invoke:
+        """Build the effect that claims a call."""
+        return Invoke(
+            lambda: self.store.claim(key, token, replaces=replaces),
+            lambda: self.store.aclaim(key, token, replaces=replaces),
+        )
 
-        return Invoke(lambda: _parse(self._store.mget([key])[0]), arun)
+    def mark_sending(self, key: str, token: str, limit: float) -> Invoke:
+        """Build the effect that marks a claimed call as being sent, for so many seconds."""
+        record = CallRecord(state="sending", token=token, limit=limit)
+        return Invoke(lambda: self.store.save(key, record), lambda: self.store.asave(key, record))
 
-    def mark(self, call: str) -> Invoke:
-        """Record that a call is about to be submitted."""
-        return self._set([(call, _SUBMITTING)])
+    def release(self, key: str, token: str) -> Invoke:
+        """Build the effect that forgets a call that was not charged."""
+        return Invoke(
+            lambda: self.store.release(key, token), lambda: self.store.arelease(key, token)
+        )
 
-    def unmark(self, call: str) -> Invoke:
-        """Forget a call that was not charged."""
+    def save(self, job: ImageJob, key: str | None = None, token: str = "") -> Invoke:
+        """Build the effect that saves a job, under its own key and its call's."""
+        record = CallRecord(state="submitted", token=token, job=job)
+        place = key or job.call_key or job_key(job.id)
+        return Invoke(
+            lambda: self.store.save(place, record), lambda: self.store.asave(place, record)
+        )
 
-        async def arun() -> None:
-            await self._store.amdelete([call])
+    def reserve(self, budget: Budget, key: str, token: str) -> Invoke:
+        """Build the effect that reserves an image's price."""
+        order = budget, key, token, contract.IMAGE_PRICE
+        return Invoke(lambda: self.store.reserve(*order), lambda: self.store.areserve(*order))
 
-        return Invoke(lambda: self._store.mdelete([call]), arun)
+    def settle(self, scope: str, token: str, *, charged: bool) -> Invoke:
+        """Build the effect that ends a reservation."""
+        spent = scope, token, contract.IMAGE_PRICE if charged else 0.0
+        return Invoke(lambda: self.store.settle(*spent), lambda: self.store.asettle(*spent))
 
-    def save(self, job: ImageJob) -> Invoke:
-        """Save a job under its own key and its call's."""
-        value = job.model_dump_json().encode()
-        keys = [job_key(job.id), *([job.call_key] if job.call_key else [])]
-        return self._set([(key, value) for key in keys])
-
-    def _set(self, pairs: list[tuple[str, bytes]]) -> Invoke:
-        async def arun() -> None:
-            await self._store.amset(pairs)
-
-        return Invoke(lambda: self._store.mset(pairs), arun)
+    def spending(self, scope: str) -> Invoke:
+        """Build the effect that reads what was spent."""
+        return Invoke(lambda: self.store.spending(scope), lambda: self.store.aspending(scope))
 
 
-def _parse(value: bytes | None) -> StoredCall:
-    if value is None:
-        return None
+def load_stored(key: str, store: StoreEffects) -> Workflow[CallRecord | None]:
+    """Load a key from the job store.
+
+    Raises:
+        ImageRequestError: If the store fails.
+    """
+    for _ in range(_MAX_READS):
+        try:
+            found: CallRecord | None = yield store.load(key)
+        except UnreadableRecordError as error:
+            unreadable = error
+            yield Sleep(CLAIM_INTERVAL)  # a store without transactions may be writing it
+        except Exception as error:  # noqa: BLE001 - any store may be in use
+            raise _store_error(store, error) from None
+        else:
+            return found
+    raise _store_error(store, unreadable)
+
+
+def checked(effect: Invoke, store: StoreEffects) -> Workflow[Any]:
+    """Perform an operation of the job store before anything is sent.
+
+    Raises:
+        ImageRequestError: If the store fails.
+    """
     try:
-        return ImageJob.model_validate_json(value)
-    except ValidationError:
-        return "submitting"  # what can't be read may have been paid for
+        return (yield effect)
+    except Exception as error:  # noqa: BLE001 - any store may be in use
+        raise _store_error(store, error) from None
 
 
-class InFlightCalls:
-    """The calls that this process is submitting, so that no two submit the same."""
+def read_spending(scope: str, store: StoreEffects) -> Workflow[Spending]:
+    """Read what was spent in a scope.
+
+    Raises:
+        ImageRequestError: If the store fails.
+    """
+    spending: Spending = yield from checked(store.spending(scope), store)
+    return spending
+
+
+def best_effort(effect: Invoke, lost: str = "the state of a job") -> Workflow[None]:
+    """Write to the job store; a failure is only a warning, for what was paid for goes on.
+
+    Args:
+        effect: The operation.
+        lost: What is not recorded if it fails.
+    """
+    try:
+        yield effect
+    except Exception as error:  # noqa: BLE001 - any store may be in use
+        reason = tidy(f"{type(error).__name__}: {error}")
+        safe_warn(f"the job store can't be written ({reason}); not recorded: {lost}")
+
+
+def _store_error(store: StoreEffects, error: Exception) -> errors.ImageRequestError:
+    reason = tidy(f"{type(error).__name__}: {error}")
+    return errors.ImageRequestError(
+        f"The job store {store.store!r} can't be used ({reason}), so nothing was sent or charged.",
+        retry_safe=True,
+        hint="Without the store a second charge could not be ruled out.",
+    )
+
+
+class UnfinishedCalls:
+    """Calls without an id that ended without their image: the next equal call takes them up.
+
+    A call under way is never taken up: asking twice draws twice.
+    """
 
     def __init__(self) -> None:
         """Start with none."""
-        self._keys: set[str] = set()
+        self._ended: dict[Any, list[tuple[str, float]]] = {}
         self._lock = threading.Lock()
 
-    def claim(self, key: str) -> bool:
-        """Claim a call; `False` if it is being submitted already."""
-        with self._lock:
-            free = key not in self._keys
-            self._keys.add(key)
-        return free
+    def take(self, same: Any, now: float, total_timeout: float) -> tuple[str, float | None]:
+        """Return the key of an equal call that ended in the last `total_timeout` seconds.
 
-    def release(self, key: str) -> None:
-        """Let others claim the call."""
-        with self._lock:
-            self._keys.discard(key)
+        Args:
+            same: What equal calls have in common.
+            now: The time, on any scale.
+            total_timeout: The time limit of a call, in seconds.
 
-
-class Quota:
-    """The images that a tool has ordered, against its budget; safe to share by threads."""
-
-    def __init__(self) -> None:
-        """Start with none."""
-        self._images = 0
-        self._lock = threading.Lock()
-
-    @property
-    def images(self) -> int:
-        """The number of images ordered, or perhaps ordered."""
-        return self._images
-
-    def reserve(self, max_images: int | None, max_cost_usd: float | None) -> None:
-        """Count one image more.
-
-        Raises:
-            ImageBudgetError: If that exceeds the budget.
+        Returns:
+            The key and when it ended; where there is none, a new key and `None`.
         """
         with self._lock:
-            images = self._images + 1
-            if max_images is not None and images > max_images:
-                raise _budget_error(f"max_images={max_images}")
-            cost = images * contract.IMAGE_PRICE
-            if max_cost_usd is not None and cost > max_cost_usd * (1 + 1e-9):
-                raise _budget_error(f"max_cost_usd={max_cost_usd:g}")
-            self._images = images
+            calls = self._ended.pop(same, [])
+            recent = [call for call in calls if now - call[1] <= total_timeout]
+            if recent[1:]:
+                self._ended[same] = recent[1:]
+        if recent:
+            return recent[0]
+        return f"minitoolai-call-{uuid4().hex}", None
 
-    def release(self) -> None:
-        """Count one image less: it was not charged."""
+    def put(self, same: Any, key: str, now: float) -> None:
+        """Remember a call that ended without its image."""
         with self._lock:
-            self._images -= 1
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the lock out of pickles and copies."""
-        return {"_images": self._images}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the count, with a lock of its own."""
-        self.__init__()  # type: ignore[misc]
-        self.__dict__.update(state)
+            self._ended.setdefault(same, []).append((key, now))
+            while len(self._ended) > MAX_UNFINISHED:
+                del self._ended[next(iter(self._ended))]
 
 
-def _budget_error(limit: str) -> ImageBudgetError:
-    return ImageBudgetError(
-        f"The budget of this tool is spent ({limit}). Nothing was sent or charged.",
-        hint="Go on without another image.",
-    )
+class _Spender(Protocol):
+    """A tool, as far as its budget goes."""
+
+    job_store: JobStore | ByteStore
+    budget_scope: str
+    max_images: int | None
+    max_cost_usd: float | None
+
+
+class SharedBudgets:
+    """The tools of this process, to find the tightest limits of a scope in a store."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._tools: weakref.WeakValueDictionary[int, _Spender] = weakref.WeakValueDictionary()
+        self._warned: weakref.WeakKeyDictionary[Any, set[Budget]] = weakref.WeakKeyDictionary()
+
+    def add(self, tool: _Spender) -> None:
+        """Let a tool's limits count, as long as it lives."""
+        self._tools[id(tool)] = tool
+
+    def of(self, tool: _Spender) -> Budget:
+        """Return a tool's budget; of tools with different limits the tightest hold."""
+        self.add(tool)
+        scope, store = tool.budget_scope, tool.job_store
+        sharing = [
+            each
+            for each in list(self._tools.values())
+            if each.budget_scope == scope and each.job_store == store
+        ]
+        images, usd = {each.max_images for each in sharing}, {each.max_cost_usd for each in sharing}
+        budget = Budget(scope, _least(images), _least(usd))
+        if len(images) > 1 or len(usd) > 1:
+            self._warn(store, budget)
+        return budget
+
+    def _warn(self, store: JobStore | ByteStore, budget: Budget) -> None:
+        warned = self._warned.setdefault(store, set())
+        if budget not in warned:
+            warned.add(budget)
+            safe_warn(
+                f"tools that share the budget scope {budget.scope!r} have different limits; the "
+                f"tighter hold: max_images={budget.max_images}, max_cost_usd={budget.max_cost_usd}"
+            )
+
+
+def _least(limits: Iterable[Any]) -> Any:
+    return min((limit for limit in limits if limit is not None), default=None)

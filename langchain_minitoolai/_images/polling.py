@@ -10,7 +10,8 @@ from typing import Any, Final
 from langchain_minitoolai import contract, errors
 from langchain_minitoolai._http.effects import Request, Response, Sleep, Workflow
 from langchain_minitoolai._images.job_status import JobStatus, PollHistory, read_status
-from langchain_minitoolai._images.submission import JobContext, best_effort
+from langchain_minitoolai._images.job_store import best_effort
+from langchain_minitoolai._images.submission import JobContext
 from langchain_minitoolai._redaction import safe_warn
 from langchain_minitoolai.types import ImageJob
 

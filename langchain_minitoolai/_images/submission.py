@@ -3,16 +3,30 @@
 A submission is sent again only when it provably did not arrive. Whatever else goes wrong leaves
 it unknown whether it was charged: then it is never repeated on its own, neither in this call nor
 when the same call comes again, because the job store has a mark of it from before it was sent.
+
+From its claim until its job is recorded, an attempt runs uninterrupted: it writes `claimed` to
+the store, then `sending`, then the job. Each step replaces only its own claim, so a claim that
+another process took over, however wrong their clocks are, can't be sent.
 """
 
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+from uuid import uuid4
 
 from langchain_minitoolai import contract, errors
-from langchain_minitoolai._http.effects import Clock, Invoke, Request, Response, Sleep, Workflow
+from langchain_minitoolai._http.effects import (
+    Clock,
+    Invoke,
+    Request,
+    Response,
+    Sleep,
+    Uninterrupted,
+    Workflow,
+)
 from langchain_minitoolai._http.error_mapping import (
     error_from_response,
     parse_json_object,
@@ -21,13 +35,25 @@ from langchain_minitoolai._http.error_mapping import (
 )
 from langchain_minitoolai._http.retry import RetryPolicy, log_retry
 from langchain_minitoolai._images.arguments import request_body
-from langchain_minitoolai._images.job_store import InFlightCalls, JobStore, Quota, StoredCall
-from langchain_minitoolai._redaction import safe_warn, tidy
+from langchain_minitoolai._images.job_store import (
+    CLAIM_INTERVAL,
+    StoreEffects,
+    UnfinishedCalls,
+    best_effort,
+    checked,
+    load_stored,
+)
+from langchain_minitoolai._redaction import tidy
+from langchain_minitoolai.stores import Budget, CallRecord, Spending
 from langchain_minitoolai.types import ImageJob, ImageProgress, Stage
 
-IN_FLIGHT: Final = InFlightCalls()
+T = TypeVar("T")
 
-_CLAIM_INTERVAL: Final = 0.05
+UNFINISHED: Final = UnfinishedCalls()
+"""The calls of this process without an id that ended without their image."""
+
+_SAVE_SECONDS: Final = 5.0  # from an answer until its job is recorded, at most
+_IDLE_MARGIN: Final = 1.0  # so that a request without progress ends as such
 _MAX_ID: Final = 200
 _TYPED_STATUS: Final = (401, 402, 403, 404)
 
@@ -41,12 +67,10 @@ class JobContext:
         wall_clock: Seconds since 1970.
         total_timeout: Seconds for submitting, waiting and downloading together.
         store: Where jobs are kept.
-        quota: The images ordered so far.
         on_progress: Builds the effect that reports progress.
         call_key: The call's key in the job store, where the call has an id.
         rate_limit: Waits until one more image may be ordered.
-        max_images: How many images the tool may order.
-        max_cost_usd: For how much.
+        budget: What may be spent, and where it is counted.
         save_to: The directory to save the image in.
         keep_bytes: Whether the image's bytes are wanted in memory.
         timeout: Seconds without progress, for one request.
@@ -55,18 +79,17 @@ class JobContext:
         poll_interval: In place of the schedule: seconds, or a function of the seconds gone.
         jitter: A random number from 0 to 1.
         deadline: When `total_timeout` is over, on the clock.
+        claim_key: The key of the call's claim in the job store.
     """
 
     clock: Clock
     wall_clock: Clock
     total_timeout: float
-    store: JobStore
-    quota: Quota
+    store: StoreEffects
     on_progress: Callable[[ImageProgress], Invoke]
     call_key: str | None = None
     rate_limit: Invoke | None = None
-    max_images: int | None = None
-    max_cost_usd: float | None = None
+    budget: Budget = field(default_factory=Budget)
     save_to: Path | None = None
     keep_bytes: bool = False
     timeout: float = 60.0
@@ -75,11 +98,13 @@ class JobContext:
     poll_interval: float | Callable[[float], float] | None = None
     jitter: Callable[[], float] = random.random
     deadline: float = field(init=False)
+    claim_key: str = field(init=False)
     _submitted: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         """Start the total timeout."""
         self.restart_timeout()
+        self.claim_key = self.call_key or f"minitoolai-call-{uuid4().hex}"
 
     def restart_timeout(self) -> None:
         """Let the total timeout count from now."""
@@ -88,6 +113,10 @@ class JobContext:
     def remaining(self) -> float:
         """Return the seconds until the deadline."""
         return self.deadline - self.clock()
+
+    def request_timeout(self) -> float:
+        """Return the seconds that a submitting request may take."""
+        return min(self.timeout + _IDLE_MARGIN, max(self.remaining(), 0.0))
 
     def elapsed(self, job: ImageJob) -> float:
         """Return the seconds since the job was submitted; within a call they never decrease."""
@@ -127,125 +156,200 @@ def submit(arguments: Mapping[str, Any], context: JobContext) -> Workflow[ImageJ
     Raises:
         MiniToolAIError: If there is no job; `maybe_charged` says whether there may be one.
     """
-    key = context.call_key
-    if key is None:
-        return (yield from _submit_once(arguments, context))
-    yield from _claim(key, context)
+    policy, attempt, limited = RetryPolicy(context.max_retries, context.jitter), 0, False
+    waiter = _Waiter(context)
+    while True:
+        found = yield from load_stored(context.claim_key, context.store)
+        if found is not None and found.job is not None:
+            return found.job
+        if found is not None and not found.is_abandoned:
+            yield waiter.wait_for(found)
+            continue
+        if context.rate_limit is not None and not limited:
+            yield context.rate_limit
+            context.restart_timeout()
+            limited = True
+        place = partial(_attempt, arguments, context, found.token if found else "")
+        outcome: ImageJob | errors.MiniToolAIError | None = yield Uninterrupted(place)
+        if isinstance(outcome, ImageJob):
+            yield context.report("submitted", outcome)
+            return outcome
+        if outcome is None:
+            yield waiter.wait()
+            continue
+        delay = policy.next_delay(outcome, attempt) if outcome.is_retryable else None
+        if delay is None or delay >= context.remaining():
+            raise outcome
+        attempt += 1
+        log_retry(outcome, attempt, delay)
+        yield Sleep(delay)
+
+
+def take_up_unfinished(workflow: Workflow[T], same: Any, context: JobContext) -> Workflow[T]:
+    """Run the workflow of a call without an id under the key of an equal call that failed.
+
+    Args:
+        workflow: It submits with the context, and perhaps waits for the image.
+        same: What equal calls have in common.
+        context: The job's context.
+    """
+    now, limit = context.clock(), context.total_timeout
+    context.claim_key, ended = UNFINISHED.take(same, now, limit)
+    is_over = False
     try:
-        stored = yield from load_stored(key, context.store)
-        if isinstance(stored, ImageJob):
-            return stored
-        if stored is not None:
-            raise unknown_error("an earlier attempt of this call ended without an answer")
-        return (yield from _submit_once(arguments, context))
+        result = yield from workflow
+        is_over = True
+    except errors.ImageJobFailedError:
+        is_over = True
+        raise
+    except errors.SubmissionUnknownError:
+        now = context.clock() if ended is None else ended
+        raise
+    except BaseException:
+        now = context.clock()
+        raise
     finally:
-        IN_FLIGHT.release(key)
+        if not is_over:
+            UNFINISHED.put(same, context.claim_key, now)
+    return result
 
 
-def _claim(key: str, context: JobContext) -> Workflow[None]:
-    """Wait until nobody else in this process submits the call."""
-    while not IN_FLIGHT.claim(key):
-        if context.remaining() <= 0:
+class _Waiter:
+    """The wait for whoever else submits the same call, or holds what is left of the budget."""
+
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
+        self._seen: tuple[str, str] | None = None
+        self._since = 0.0
+
+    def wait_for(self, found: CallRecord) -> Sleep:
+        """Build the wait for another's claim.
+
+        Raises:
+            SubmissionUnknownError: If its request can't be answered any more.
+            ImageJobTimeoutError: At the deadline.
+        """
+        now, seen = self._context.clock(), (found.token, found.state)
+        if seen != self._seen:
+            self._seen, self._since = seen, now
+        # A clock may have been set back since; how long the claim was watched is certain.
+        age = max(found.age, now - self._since)
+        if found.state == "sending" and age >= found.limit:
+            raise unknown_error("an earlier attempt of this call ended without an answer")
+        return self.wait()
+
+    def wait(self) -> Sleep:
+        """Build the wait until the store is read again.
+
+        Raises:
+            ImageJobTimeoutError: At the deadline.
+        """
+        if self._context.remaining() <= 0:
             raise errors.ImageJobTimeoutError(
-                "The same call is still being submitted elsewhere in this process.",
+                "The same call is still being submitted elsewhere.",
                 retry_safe=True,
                 maybe_charged=True,
                 hint="Repeat the same call later; it is not charged twice.",
             )
-        yield Sleep(_CLAIM_INTERVAL)
+        return Sleep(CLAIM_INTERVAL)
 
 
-def load_stored(key: str, store: JobStore) -> Workflow[StoredCall]:
-    """Load a key from the job store.
+def _attempt(
+    arguments: Mapping[str, Any],
+    context: JobContext,
+    replaces: str,
+    is_cancelled: Callable[[], bool],
+) -> Workflow[ImageJob | errors.MiniToolAIError | None]:
+    """Claim the call, reserve its price, send it once, and record what became of it.
+
+    Returns:
+        The job; or the error of a request that did not arrive; or `None` if others are to be
+        waited for.
+    """
+    key, token, store = context.claim_key, uuid4().hex, context.store
+    claim: CallRecord = yield from checked(store.claim(key, token, replaces), store)
+    if claim.token != token:
+        return None
+    outcome: ImageJob | errors.MiniToolAIError | None = None
+    is_refused = False
+    try:
+        if (yield from _prepare(token, context, is_cancelled)):
+            outcome = yield from _send(arguments, context)
+    except errors.MiniToolAIError as error:
+        outcome, is_refused = error, True
+    if isinstance(outcome, ImageJob):
+        yield from best_effort(store.save(outcome, key, token), f"image job {outcome.id}")
+        yield from _settle(token, context, charged=True)
+        return outcome
+    if outcome is not None and outcome.maybe_charged:
+        yield from best_effort(store.mark_sending(key, token, 0.0), "that a call was lost")
+    else:
+        yield from best_effort(store.release(key, token), "that a call was not charged")
+        yield from _settle(token, context, charged=False)
+    if outcome is not None and is_refused:
+        raise outcome
+    return outcome
+
+
+def _settle(token: str, context: JobContext, *, charged: bool) -> Workflow[None]:
+    what = f"the cost of an image in the budget scope {context.budget.scope!r}"
+    effect = context.store.settle(context.budget.scope, token, charged=charged)
+    yield from best_effort(effect, what if charged else f"that {what} was given back")
+
+
+def _prepare(token: str, context: JobContext, is_cancelled: Callable[[], bool]) -> Workflow[bool]:
+    """Reserve the price and mark the call as being sent; return whether it is to be sent.
 
     Raises:
-        ImageRequestError: If the store fails.
+        ImageBudgetError: If the budget is spent.
+        ImageRequestError: If the store fails, or the call was cancelled.
     """
+    key, store, budget = context.claim_key, context.store, context.budget
+    granted = yield from checked(store.reserve(budget, key, token), store)
+    if granted == "refused":
+        raise _budget_error(budget, (yield from checked(store.spending(budget.scope), store)))
+    if granted == "wait":
+        return False
+    _raise_if(is_cancelled)
+    limit = context.request_timeout() + _SAVE_SECONDS
+    owned: bool = yield from checked(store.mark_sending(key, token, limit), store)
+    _raise_if(is_cancelled)
+    return owned
+
+
+def _raise_if(is_cancelled: Callable[[], bool]) -> None:
+    if is_cancelled():
+        raise errors.ImageRequestError("The call was cancelled before anything was sent.")
+
+
+def _send(
+    arguments: Mapping[str, Any], context: JobContext
+) -> Workflow[ImageJob | errors.MiniToolAIError]:
+    """Send the request once; return the job, or the error of a request that did not arrive.
+
+    Raises:
+        MiniToolAIError: If the service refused it, or it is unknown whether it was taken.
+    """
+    sent_at = context.wall_clock()
     try:
-        stored: StoredCall = yield store.load(key)
-    except Exception as error:  # noqa: BLE001 - any store may be in use
-        raise _store_error(error) from None
-    return stored
-
-
-def best_effort(effect: Invoke) -> Workflow[None]:
-    """Write to the job store; a failure is only a warning, for what was paid for goes on."""
-    try:
-        yield effect
-    except Exception as error:  # noqa: BLE001 - any store may be in use
-        reason = tidy(f"{type(error).__name__}: {error}")
-        safe_warn(f"the job store can't be written ({reason})")
-
-
-def _submit_once(arguments: Mapping[str, Any], context: JobContext) -> Workflow[ImageJob]:
-    """Spend the money, with a mark in the store from before that until the job is there."""
-    yield from _reserve(context)
-    try:
-        job = yield from _send(arguments, context)
-    except errors.MiniToolAIError as error:
-        if not error.maybe_charged:
-            context.quota.release()
-            if context.call_key is not None:
-                yield from best_effort(context.store.unmark(context.call_key))
-        raise
-    yield from best_effort(context.store.save(job))
-    yield context.report("submitted", job)
-    return job
-
-
-def _reserve(context: JobContext) -> Workflow[None]:
-    """Take what is needed before the money is spent: budget, rate limit, mark in the store."""
-    context.quota.reserve(context.max_images, context.max_cost_usd)
-    try:
-        if context.rate_limit is not None:
-            yield context.rate_limit
-            context.restart_timeout()
-        if context.call_key is not None:
-            yield from _mark(context.call_key, context.store)
-    except BaseException:
-        context.quota.release()
-        raise
-
-
-def _mark(key: str, store: JobStore) -> Workflow[None]:
-    try:
-        yield store.mark(key)
-    except Exception as error:  # noqa: BLE001 - any store may be in use
-        yield from best_effort(store.unmark(key))
-        raise _store_error(error) from None
-
-
-def _send(arguments: Mapping[str, Any], context: JobContext) -> Workflow[ImageJob]:
-    request = Request(
-        contract.IMAGE_PATH,
-        request_body(arguments),
-        timeout=context.timeout,
-        deadline=context.deadline,
-        new_connection=True,
-    )
-    policy, attempt = RetryPolicy(context.max_retries, context.jitter), 0
-    while True:
-        sent_at = context.wall_clock()
-        error: errors.MiniToolAIError
-        try:
-            response: Response = yield request
-        except errors.InvalidInputError:
-            raise  # such as a closed client: nothing was sent
-        except errors.MiniToolAIError as caught:
-            if caught.maybe_sent:
-                raise unknown_error(str(caught)) from None
-            error = _unsent_error(caught)
-        else:
-            if not was_rejected(response):
-                return parse_submission(response, arguments, context.call_key, sent_at)
-            error = error_from_response(response)
-            error.maybe_charged = False
-        delay = policy.next_delay(error, attempt) if error.is_retryable else None
-        if delay is None or delay >= context.remaining():
-            raise error
-        attempt += 1
-        log_retry(error, attempt, delay)
-        yield Sleep(delay)
+        response: Response = yield Request(
+            contract.IMAGE_PATH,
+            request_body(arguments),
+            timeout=context.timeout,
+            deadline=context.clock() + context.request_timeout(),
+            new_connection=True,
+        )
+    except errors.InvalidInputError:
+        raise  # such as a closed client: nothing was sent
+    except errors.MiniToolAIError as caught:
+        if caught.maybe_sent:
+            raise unknown_error(str(caught)) from None
+        return _unsent_error(caught)
+    if was_rejected(response):
+        error = error_from_response(response)
+        error.maybe_charged = False
+        return error
+    return parse_submission(response, arguments, context.call_key, sent_at)
 
 
 def was_rejected(response: Response) -> bool:
@@ -329,10 +433,12 @@ def _refused_error(reason: str, **facts: Any) -> errors.ImageRequestError:
     )
 
 
-def _store_error(error: Exception) -> errors.ImageRequestError:
-    reason = tidy(f"{type(error).__name__}: {error}")
-    return errors.ImageRequestError(
-        f"The job store can't be used ({reason}), so nothing was sent or charged.",
-        retry_safe=True,
-        hint="Without the store a second charge could not be ruled out.",
+def _budget_error(budget: Budget, spending: Spending) -> errors.ImageBudgetError:
+    limits = {"max_images": budget.max_images, "max_cost_usd": budget.max_cost_usd}
+    given = ", ".join(f"{name}={limit:g}" for name, limit in limits.items() if limit is not None)
+    count = f"{spending.images} spent, {spending.reserved_images} reserved"
+    return errors.ImageBudgetError(
+        f"The budget of this tool is spent ({given}; images in scope {budget.scope!r}: {count}). "
+        "Nothing was sent or charged.",
+        hint="Go on without another image.",
     )

@@ -5,20 +5,22 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from langchain_core.stores import InMemoryByteStore
-
 from langchain_minitoolai._http.effects import (
     Download,
     Invoke,
     Request,
     Response,
     Sleep,
+    Uninterrupted,
     Workflow,
 )
-from langchain_minitoolai._images.job_store import JobStore, Quota
+from langchain_minitoolai._images.job_store import StoreEffects
 from langchain_minitoolai._images.submission import JobContext
 from langchain_minitoolai.errors import MiniToolAIError
-from langchain_minitoolai.types import ImageProgress
+from langchain_minitoolai.stores import InMemoryJobStore
+from langchain_minitoolai.stores._byte_store import as_job_store
+from langchain_minitoolai.stores._transactions import BUDGET_PREFIX
+from langchain_minitoolai.types import ImageJob, ImageProgress
 
 T = TypeVar("T")
 
@@ -39,6 +41,7 @@ class FakeDriver:
         requests: Every request.
         downloads: Every download.
         sleeps: Every wait.
+        on_sleep: Called in every wait.
     """
 
     def __init__(
@@ -58,6 +61,11 @@ class FakeDriver:
         self._responses = list(responses)
         self._latency = latency
         self._is_async = is_async
+        self.on_sleep: Callable[[], object] | None = None
+
+    def script(self, *responses: Response | MiniToolAIError | Callable[[float], Response]) -> None:
+        """Script the responses anew."""
+        self._responses = list(responses)
 
     def clock(self) -> float:
         """Return the time."""
@@ -85,9 +93,13 @@ class FakeDriver:
             assert effect.seconds >= 0
             self.sleeps.append(effect.seconds)
             self.now += effect.seconds
+            if self.on_sleep is not None:
+                self.on_sleep()
             return None
         if isinstance(effect, Invoke):
             return asyncio.run(_await(effect)) if self._is_async else effect.run()
+        if isinstance(effect, Uninterrupted):
+            return self.run(effect.workflow())
         if isinstance(effect, Download):
             self.downloads.append(effect)
             return _file(self._files.pop(0))
@@ -111,7 +123,7 @@ async def _await(effect: Invoke) -> Any:
 
 
 class FakeJob:
-    """The surroundings of one job: a store, a quota, the progress reported.
+    """The surroundings of one job: a store, the progress reported.
 
     Attributes:
         context: For the workflows.
@@ -119,9 +131,8 @@ class FakeJob:
 
     def __init__(self, driver: FakeDriver, store: Any = None, **options: Any) -> None:
         """Set them up."""
-        self.store = InMemoryByteStore() if store is None else store
+        self.store: Any = InMemoryJobStore() if store is None else as_job_store(store)
         self.reported: list[ImageProgress] = []
-        self.quota = Quota()
 
         async def nothing() -> None:
             return None
@@ -137,8 +148,21 @@ class FakeJob:
         self.context = JobContext(
             clock=driver.clock,
             wall_clock=lambda: driver.now + WALL_OFFSET,
-            store=JobStore(self.store),
-            quota=self.quota,
+            store=StoreEffects(self.store),
             on_progress=on_progress,
             **{**defaults, **options},
         )
+
+    def ordered(self) -> int:
+        """Count the images spent, or reserved."""
+        spending = self.store.spending("default")
+        return int(spending.images + spending.reserved_images)
+
+    def jobs(self, *keys: str) -> list[ImageJob | None]:
+        """Return the jobs under these keys."""
+        found = [self.store.load(key) for key in keys]
+        return [record and record.job for record in found]
+
+    def calls(self) -> list[str]:
+        """Name what a store in memory has of calls and jobs."""
+        return [key for key in self.store._records if not key.startswith(BUDGET_PREFIX)]

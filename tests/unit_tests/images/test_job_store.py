@@ -1,97 +1,116 @@
-"""Job store, calls in flight, quota."""
+"""Keys of calls, unfinished calls, budgets that tools share."""
 
-import copy
-import pickle
 import re
-from concurrent.futures import ThreadPoolExecutor
+import warnings
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_minitoolai._images.job_store import InFlightCalls, Quota, call_key, job_key
-from langchain_minitoolai.errors import ImageBudgetError
+from langchain_minitoolai._images.job_store import (
+    MAX_UNFINISHED,
+    SharedBudgets,
+    UnfinishedCalls,
+    call_key,
+)
+from langchain_minitoolai.stores import Budget, InMemoryJobStore, JobStore
+from langchain_minitoolai.stores._base import job_key
 
 
-def test_a_call_is_known_by_id_service_and_arguments() -> None:
-    body = {"prompt": "x", "steps": 4}
+def test_a_call_is_known_by_id_service_and_what_it_said() -> None:
+    said = {"prompt": "x", "steps": 4}
     keys = {
-        call_key("1", "https://a/api", body),
-        call_key("2", "https://a/api", body),
-        call_key("1", "https://b/api", body),
-        call_key("1", "https://a/api", {**body, "steps": 5}),
+        call_key("1", "https://a/api", said),
+        call_key("2", "https://a/api", said),
+        call_key("1", "https://b/api", said),
+        call_key("1", "https://a/other", said),
+        call_key("1", "http://a/api", said),
+        call_key("1", "https://a/api", {**said, "steps": 5}),
     }
-    assert len(keys) == 4
-    assert call_key("1", "https://a/api", dict(reversed(body.items()))) in keys
+    assert len(keys) == 6
+    again = call_key("1", "https://A/api", {"steps": 4, "prompt": "x"})
+    assert again in keys
+    assert re.fullmatch(r"minitoolai-call-[0-9a-f]{40}", again)
 
 
-@given(st.text(), st.text())
-def test_a_key_is_one_that_every_store_takes(call: str, job: str) -> None:
-    call = call.encode("utf-8", "replace").decode()
-    job = job.encode("utf-8", "replace").decode()
-    for key in (call_key(call, "x", {}), job_key(job)):
-        assert re.fullmatch(r"[a-zA-Z0-9_-]{1,80}", key)
-    assert job_key(job) != job_key(job + "x")
+def test_every_name_of_this_machine_is_one_service_but_each_port_its_own() -> None:
+    hosts = ("localhost", "127.0.0.1", "[::1]", "LOCALHOST", "127.0.0.2")
+    assert len({call_key("1", f"http://{host}:80/api", {}) for host in hosts}) == 1
+    assert call_key("1", "http://localhost:81/api", {}) != call_key(
+        "1", "http://localhost:80/api", {}
+    )
+
+
+@given(st.text(max_size=100))
+def test_a_job_s_key_is_safe_for_every_store(job_id: str) -> None:
+    assert re.fullmatch(r"minitoolai-job-[A-Za-z0-9_-]{1,64}", job_key(job_id))
 
 
 def test_a_plain_job_id_can_be_read_in_its_key() -> None:
     assert job_key("12345678") == "minitoolai-job-12345678"
 
 
-def test_a_call_in_flight_is_claimed_once() -> None:
-    calls = InFlightCalls()
-    assert calls.claim("a")
-    assert not calls.claim("a")
-    assert calls.claim("b")
-    calls.release("a")
-    assert calls.claim("a")
+# Unfinished calls.
 
 
-def test_as_many_images_as_allowed_and_not_one_more() -> None:
-    quota = Quota()
-    quota.reserve(2, None)
-    quota.reserve(2, None)
-    with pytest.raises(ImageBudgetError, match=r"max_images=2.*Nothing was sent") as caught:
-        quota.reserve(2, None)
-    assert not caught.value.maybe_charged
-    assert quota.images == 2
+def test_an_unfinished_call_is_taken_up_by_one_equal_call() -> None:
+    calls = UnfinishedCalls()
+    calls.put("fox", "one", 0.0)
+    calls.put("fox", "two", 1.0)
+    assert calls.take("owl", 2.0, 10.0)[1] is None
+    assert calls.take("fox", 2.0, 10.0) == ("one", 0.0)
+    assert calls.take("fox", 2.0, 10.0) == ("two", 1.0)
+    key, ended = calls.take("fox", 2.0, 10.0)
+    assert ended is None
+    assert key not in ("one", "two")
 
 
-@pytest.mark.parametrize(("usd", "images"), [(0.0015, 1), (0.0149, 9), (0.015, 10), (0.0, 0)])
-def test_as_much_money_as_allowed_and_not_an_image_more(usd: float, images: int) -> None:
-    quota = Quota()
-    for _ in range(images):
-        quota.reserve(None, usd)
-    with pytest.raises(ImageBudgetError, match="max_cost_usd"):
-        quota.reserve(None, usd)
+def test_unfinished_calls_are_forgotten_in_time_and_in_number() -> None:
+    calls = UnfinishedCalls()
+    calls.put("old", "key", 0.0)
+    assert calls.take("old", 11.0, 10.0)[1] is None
+    for number in range(MAX_UNFINISHED + 1):
+        calls.put(number, str(number), 0.0)
+    assert calls.take(0, 0.0, 1.0)[1] is None
+    assert calls.take(1, 0.0, 1.0) == ("1", 0.0)
 
 
-def test_what_was_not_charged_is_released() -> None:
-    quota = Quota()
-    quota.reserve(1, None)
-    quota.release()
-    quota.reserve(1, None)
-    assert quota.images == 1
+# Budgets that tools share.
 
 
-def test_threads_share_a_budget() -> None:
-    quota = Quota()
+class Spender:
+    def __init__(
+        self,
+        store: JobStore,
+        max_images: int | None = None,
+        max_cost_usd: float | None = None,
+        scope: str = "default",
+    ) -> None:
+        self.job_store: Any = store
+        self.max_images = max_images
+        self.max_cost_usd = max_cost_usd
+        self.budget_scope = scope
 
-    def one(_: int) -> bool:
-        try:
-            quota.reserve(50, None)
-        except ImageBudgetError:
-            return False
-        return True
 
-    with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(one, range(200))) == 50
+def test_of_tools_that_share_a_scope_the_tighter_limits_hold_and_that_is_said_once() -> None:
+    budgets, store = SharedBudgets(), InMemoryJobStore()
+    tools = [Spender(store, 5, 0.1), Spender(store, 3, 0.2), Spender(store)]
+    for tool in tools:
+        budgets.add(tool)
+    with pytest.warns(UserWarning, match="tighter hold: max_images=3, max_cost_usd=0.1") as said:
+        assert {budgets.of(tool) for tool in tools} == {Budget("default", 3, 0.1)}
+    assert len(said) == 1
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])  # noqa: S301 - our own
-def test_a_copy_goes_on_from_what_was_spent(copied: object) -> None:
-    quota = Quota()
-    quota.reserve(None, None)
-    twin = copied(quota)  # type: ignore[operator]
-    twin.reserve(2, None)
-    assert (quota.images, twin.images) == (1, 2)
+def test_limits_of_other_scopes_and_stores_and_of_tools_that_are_gone_do_not_count() -> None:
+    budgets, store = SharedBudgets(), InMemoryJobStore()
+    kept = [Spender(store, 1, scope="other"), Spender(InMemoryJobStore(), 2)]
+    gone = Spender(store, 3)
+    for each in (*kept, gone):
+        budgets.add(each)
+    del gone, each
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert budgets.of(Spender(store, 4)) == Budget("default", 4, None)
+        assert budgets.of(kept[0]) == Budget("other", 1, None)

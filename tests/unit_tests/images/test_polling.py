@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from langchain_minitoolai import contract, errors
 from langchain_minitoolai._http.effects import Response
-from langchain_minitoolai._images.job_store import job_key
 from langchain_minitoolai._images.polling import Schedule, job_kind, wait_until_ready
+from langchain_minitoolai.stores._base import job_key
 from langchain_minitoolai.types import ImageJob
 from tests.unit_tests.fake_driver import FakeDriver, FakeJob, response
 from tests.unit_tests.images import workloads
@@ -56,8 +56,7 @@ def test_a_job_is_polled_until_its_image_is_ready(*, is_async: bool) -> None:
     assert not any(sent.send_auth for sent in driver.requests)
     stages = [each["stage"] for each in fake.reported]
     assert stages == ["waiting", "waiting", "waiting", "ready"]
-    stored = fake.store.mget([job_key("77"), "call"])
-    assert [ImageJob.model_validate_json(value or b"") for value in stored] == [done, done]
+    assert fake.jobs(job_key("77"), "call") == [done, done]
 
 
 def test_a_job_that_has_its_image_is_not_polled() -> None:

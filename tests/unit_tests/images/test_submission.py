@@ -1,5 +1,6 @@
 """Submission of an image job: exactly one charge."""
 
+import functools
 import warnings
 from typing import Any
 
@@ -7,9 +8,17 @@ import pytest
 from langchain_core.stores import InMemoryByteStore
 
 from langchain_minitoolai import contract, errors
-from langchain_minitoolai._http.effects import Invoke
-from langchain_minitoolai._images.job_store import job_key
-from langchain_minitoolai._images.submission import IN_FLIGHT, submit
+from langchain_minitoolai._http.effects import Invoke, Response, Sleep, Uninterrupted
+from langchain_minitoolai._images.submission import _attempt, submit, take_up_unfinished
+from langchain_minitoolai.stores import (
+    Budget,
+    CallRecord,
+    InMemoryJobStore,
+    UnreadableRecordError,
+    _memory,
+    _transactions,
+)
+from langchain_minitoolai.stores._base import job_key
 from langchain_minitoolai.types import ImageJob
 from tests.unit_tests.fake_driver import FakeDriver, FakeJob, response
 
@@ -46,15 +55,14 @@ def test_an_image_is_ordered_kept_and_reported(*, is_async: bool) -> None:
     (sent,) = driver.requests
     assert (sent.path, sent.send_auth, sent.new_connection) == (contract.IMAGE_PATH, True, True)
     assert sent.body == ARGUMENTS
-    values = fake.store.mget(["call", job_key("12345678")])
-    assert [ImageJob.model_validate_json(value or b"") for value in values] == [job, job]
+    assert fake.jobs("call", job_key("12345678")) == [job, job]
     assert [each["stage"] for each in fake.reported] == ["submitted"]
-    assert fake.quota.images == 1
+    assert fake.ordered() == 1
 
 
 def test_the_same_call_again_takes_up_the_job_that_is_paid_for(*, is_async: bool) -> None:
     driver = FakeDriver([TAKEN], is_async=is_async)
-    fake = job_for(driver, max_images=1)
+    fake = job_for(driver, budget=Budget(max_images=1))
     first = submitted(driver, fake)
     again = submitted(driver, fake)
     assert first == again
@@ -63,11 +71,11 @@ def test_the_same_call_again_takes_up_the_job_that_is_paid_for(*, is_async: bool
 
 def test_calls_without_an_id_are_orders_of_their_own() -> None:
     driver = FakeDriver([TAKEN])
-    fake = job_for(driver, call_key=None)
-    submitted(driver, fake)
-    submitted(driver, fake)
+    store = InMemoryJobStore()
+    for _ in range(2):
+        assert submitted(driver, job_for(driver, store, call_key=None)).call_key is None
     assert len(driver.requests) == 2
-    assert list(fake.store.yield_keys()) == [job_key("12345678")]
+    assert store.load(job_key("12345678")) is not None
 
 
 @pytest.mark.parametrize(
@@ -103,8 +111,8 @@ def test_what_never_arrives_ends_and_gives_the_money_back(
     assert not caught.value.maybe_charged
     assert caught.value.is_retryable
     assert len(driver.requests) == 3
-    assert fake.quota.images == 0
-    assert list(fake.store.yield_keys()) == []
+    assert fake.ordered() == 0
+    assert fake.calls() == []
 
 
 def test_a_wait_beyond_a_minute_or_the_deadline_is_not_waited() -> None:
@@ -157,7 +165,7 @@ def test_whatever_may_have_been_charged_is_never_ordered_again(outcome: Any) -> 
         assert caught.value.maybe_charged
         assert not caught.value.is_retryable
     assert len(driver.requests) == 1
-    assert fake.quota.images == 1
+    assert fake.ordered() == 1
 
 
 @pytest.mark.parametrize(
@@ -185,7 +193,7 @@ def test_a_refusal_costs_nothing_and_the_call_may_come_again(
         submitted(driver, fake)
     assert not caught.value.maybe_charged
     assert not caught.value.is_retryable
-    assert fake.quota.images == 0
+    assert fake.ordered() == 0
     assert submitted(driver, fake).id == "12345678"
 
 
@@ -203,7 +211,7 @@ def test_a_refusal_of_a_call_without_an_id_leaves_nothing_behind() -> None:
     fake = job_for(driver, call_key=None)
     with pytest.raises(errors.AuthenticationError):
         submitted(driver, fake)
-    assert list(fake.store.yield_keys()) == []
+    assert fake.calls() == []
 
 
 def test_a_refusal_takes_the_mark_back(*, is_async: bool) -> None:
@@ -211,16 +219,16 @@ def test_a_refusal_takes_the_mark_back(*, is_async: bool) -> None:
     fake = job_for(driver)
     with pytest.raises(errors.AuthenticationError):
         submitted(driver, fake)
-    assert list(fake.store.yield_keys()) == []
+    assert fake.calls() == []
 
 
 def test_a_spent_budget_is_an_error_before_anything_is_sent() -> None:
     driver = FakeDriver([TAKEN])
-    fake = job_for(driver, max_images=0)
+    fake = job_for(driver, budget=Budget(max_images=0))
     with pytest.raises(errors.ImageBudgetError):
         submitted(driver, fake)
     assert driver.requests == []
-    assert list(fake.store.yield_keys()) == []
+    assert fake.calls() == []
 
 
 class BrokenStore(InMemoryByteStore):
@@ -256,14 +264,14 @@ def test_without_a_store_that_works_nothing_is_sent(method: str) -> None:
     with pytest.raises(errors.ImageRequestError, match="disk full") as caught:
         submitted(driver, fake)
     assert caught.value.retry_safe
+    assert "BrokenStore" in str(caught.value)
     assert driver.requests == []
-    assert fake.quota.images == 0
 
 
 def test_a_store_that_breaks_after_paying_loses_no_job() -> None:
     driver = FakeDriver([TAKEN])
     fake = job_for(driver, BrokenStore("mset", after=1))
-    with pytest.warns(UserWarning, match="job store can't be written"):
+    with pytest.warns(UserWarning, match="disk full.*not recorded: image job 12345678"):
         assert submitted(driver, fake).id == "12345678"
 
 
@@ -274,62 +282,302 @@ def test_a_mark_that_cannot_be_taken_back_hides_no_error() -> None:
         submitted(driver, fake)
 
 
-def test_what_cannot_be_read_in_the_store_counts_as_maybe_paid() -> None:
+def test_what_cannot_be_read_is_an_error_that_names_the_key_and_never_an_order() -> None:
+    driver = FakeDriver([TAKEN])
+    store = InMemoryByteStore()
+    store.mset([("call", b"half a fi")])
+    with pytest.raises(
+        errors.ImageRequestError, match=r"under call is no record.*nothing was sent"
+    ):
+        submitted(driver, job_for(driver, store))
+    assert driver.requests == []
+    assert driver.sleeps == [0.05] * 3
+
+
+def test_a_record_that_was_half_written_when_it_was_read_is_read_again() -> None:
     driver = FakeDriver([TAKEN])
     fake = job_for(driver)
-    fake.store.mset([("call", b"half a fi")])
-    with pytest.raises(errors.SubmissionUnknownError):
-        submitted(driver, fake)
-    assert driver.requests == []
+    first = submitted(driver, fake)
+    whole = fake.store._records["call"]
+    fake.store._records["call"] = whole[:50]
+
+    def finish() -> bool:
+        fake.store._records["call"] = whole
+        return True
+
+    workflow = submit(ARGUMENTS, fake.context)
+    load: Any = next(workflow)
+    with pytest.raises(UnreadableRecordError) as caught:
+        load.run()
+    assert isinstance(workflow.throw(caught.value), Sleep)
+    assert finish()
+    assert driver.run(rest(workflow)) == first
+
+
+def rest(workflow: Any) -> Any:
+    """Go on with a workflow that was started by hand."""
+    effect = workflow.send(None)
+    while True:
+        outcome = yield effect
+        try:
+            effect = workflow.send(outcome)
+        except StopIteration as stop:
+            return stop.value
+
+
+# Others with the same call.
 
 
 def test_two_at_once_with_one_id_pay_once() -> None:
     driver = FakeDriver([TAKEN])
     fake = job_for(driver, call_key="twins")
-    first = submit(ARGUMENTS, fake.context)
-    effect = first.send(None)
-    while not hasattr(effect, "path"):  # up to the request
-        effect = first.send(effect.run())  # type: ignore[union-attr]
-    second = submit(ARGUMENTS, fake.context)
-    assert second.send(None).seconds == pytest.approx(0.05)  # type: ignore[union-attr]
-    saving = first.send(TAKEN)
-    reporting = first.send(saving.run())  # type: ignore[union-attr]
-    with pytest.raises(StopIteration) as ended:
-        first.send(reporting.run())  # type: ignore[union-attr]
-    assert driver.run(second) == ended.value.value
-    assert driver.requests == []
+    second: list[Any] = []
+
+    def answer(_: float) -> Response:
+        """The other comes while the first one's request is under way."""
+        other = submit(ARGUMENTS, fake.context)
+        load: Any = next(other)
+        second.append(other)
+        wait = other.send(load.run())
+        assert isinstance(wait, Sleep)
+        return TAKEN
+
+    driver.script(answer)
+    job = submitted(driver, fake)
+    assert driver.run(rest(second[0])) == job
+    assert len(driver.requests) == 1
 
 
-def test_the_wait_for_a_call_that_is_in_flight_ends_at_the_deadline() -> None:
+def test_who_loses_the_race_for_a_claim_waits_for_the_job() -> None:
     driver = FakeDriver([TAKEN])
-    assert IN_FLIGHT.claim("slow")
-    try:
-        with pytest.raises(errors.ImageJobTimeoutError, match="still being submitted") as caught:
-            submitted(driver, job_for(driver, call_key="slow", total_timeout=2.0))
-    finally:
-        IN_FLIGHT.release("slow")
+    fake = job_for(driver)
+    loser = submit(ARGUMENTS, fake.context)
+    load: Any = next(loser)
+    attempt = loser.send(load.run())
+    assert isinstance(attempt, Uninterrupted)
+    assert fake.store.claim("call", "winner").token == "winner"
+    assert driver.run(attempt.workflow()) is None
+    assert isinstance(loser.send(None), Sleep)
+    fake.store.release("call", "winner")
+    assert driver.run(rest(loser)).id == "12345678"
+    assert len(driver.requests) == 1
+
+
+@pytest.mark.parametrize("state", ["claimed", "sending"])
+def test_the_wait_for_a_live_claim_ends_at_the_deadline(state: Any) -> None:
+    driver = FakeDriver([TAKEN])
+    fake = job_for(driver, call_key="slow", total_timeout=2.0)
+    fake.store.claim("slow", "other")
+    fake.store.save("slow", CallRecord(state=state, token="other", limit=60.0))
+    with pytest.raises(errors.ImageJobTimeoutError, match="still being submitted") as caught:
+        submitted(driver, fake)
     assert caught.value.retry_safe
     assert driver.now == pytest.approx(1002.0, abs=0.06)
     assert driver.requests == []
 
 
-def test_a_call_that_is_given_up_releases_its_claim() -> None:
+def aged(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let the stores' clock be set by so many seconds."""
+    now = _transactions.wall_clock()
+    monkeypatch.setattr(_memory, "wall_clock", lambda: now + seconds)
+
+
+@pytest.mark.parametrize("seconds", [4.0, 3600.0, -3600.0])
+def test_a_claim_whose_owner_died_is_taken_over_and_its_budget_with_it(
+    monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
     driver = FakeDriver([TAKEN])
-    workflow = submit(ARGUMENTS, job_for(driver, call_key="dropped").context)
-    next(workflow)
-    workflow.close()
-    assert IN_FLIGHT.claim("dropped")
-    IN_FLIGHT.release("dropped")
+    fake = job_for(driver, budget=Budget(max_images=1))
+    fake.store.claim("call", "dead")
+    assert fake.store.reserve(Budget(max_images=1), "call", "dead", 0.0015) == "granted"
+    aged(monkeypatch, seconds)
+    assert submitted(driver, fake).id == "12345678"
+    assert fake.store.save("call", CallRecord(state="sending", token="dead", limit=9.0)) is False
+    assert fake.ordered() == 1
 
 
-def test_a_call_that_is_given_up_before_it_is_sent_gives_its_money_back() -> None:
+@pytest.mark.parametrize("seconds", [61.0, -3600.0])
+def test_a_request_without_an_answer_beyond_its_limit_is_never_ordered_again(
+    monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    driver = FakeDriver([TAKEN])
+    store = InMemoryJobStore()
+    store.claim("call", "dead")
+    store.save("call", CallRecord(state="sending", token="dead", limit=60.0))
+    aged(monkeypatch, seconds)
+    for _ in range(2):
+        with pytest.raises(errors.SubmissionUnknownError, match="earlier attempt"):
+            submitted(driver, job_for(driver, store))
+    waited = driver.now - 1000.0
+    assert waited == pytest.approx(0.0 if seconds > 0 else 120.0, abs=0.2)
+    assert driver.requests == []
+
+
+def test_a_claim_lost_to_another_is_not_sent() -> None:
+    driver = FakeDriver([TAKEN])
+    fake = job_for(driver)
+    place = functools.partial(_attempt, ARGUMENTS, fake.context, "")
+    attempt = place(lambda: False)
+    claim: Any = next(attempt)
+    reserve: Any = attempt.send(claim.run())
+    fake.store.release("call", claim_token(fake))
+    fake.store.claim("call", "thief")
+    mark: Any = attempt.send(reserve.run())
+    driver.run(rest_after(attempt, mark))
+    assert driver.requests == []
+    assert fake.ordered() == 0
+    assert claim_token(fake) == "thief"
+
+
+def claim_token(fake: FakeJob) -> str:
+    return str(fake.store.load("call").token)
+
+
+def rest_after(workflow: Any, effect: Any) -> Any:
+    """Go on with a workflow from an effect that it yielded."""
+    try:
+        while True:
+            effect = workflow.send((yield effect))
+    except StopIteration as stop:
+        return stop.value
+
+
+# Cancellations.
+
+
+@pytest.mark.parametrize("checks", [1, 2])
+def test_a_call_cancelled_before_it_is_sent_releases_claim_and_budget(checks: int) -> None:
+    driver = FakeDriver([TAKEN])
+    fake = job_for(driver)
+    answers = iter([False] * (checks - 1) + [True])
+    with pytest.raises(errors.ImageRequestError, match="cancelled before anything was sent"):
+        driver.run(_attempt(ARGUMENTS, fake.context, "", lambda: next(answers)))
+    assert driver.requests == []
+    assert fake.calls() == []
+    assert fake.ordered() == 0
+
+
+def test_a_call_that_waits_for_the_rate_limit_holds_nothing() -> None:
     waits = Invoke(lambda: None, _nothing)
     fake = job_for(FakeDriver(), call_key=None, rate_limit=waits)
     workflow = submit(ARGUMENTS, fake.context)
-    assert next(workflow) is waits
-    assert fake.quota.images == 1
-    workflow.close()
-    assert fake.quota.images == 0
+    load: Any = next(workflow)
+    assert workflow.send(load.run()) is waits
+    assert fake.calls() == []
+    assert fake.ordered() == 0
+
+
+def test_a_rate_limit_that_fails_uses_no_budget() -> None:
+    def fail() -> None:
+        raise RuntimeError("boom")
+
+    driver = FakeDriver([TAKEN])
+    fake = job_for(driver, rate_limit=Invoke(fail, _nothing))
+    with pytest.raises(RuntimeError, match="boom"):
+        submitted(driver, fake)
+    assert fake.ordered() == 0
+    assert fake.calls() == []
+
+
+# Budgets.
+
+
+def test_a_backoff_holds_neither_claim_nor_budget() -> None:
+    driver = FakeDriver([response({}, 429), TAKEN])
+    fake = job_for(driver)
+    held: list[tuple[list[str], int]] = []
+    driver.on_sleep = lambda: held.append((fake.calls(), fake.ordered()))
+    submitted(driver, fake)
+    assert held == [([], 0)]
+
+
+def test_what_others_reserved_and_may_not_send_is_waited_for() -> None:
+    driver = FakeDriver([TAKEN])
+    one = Budget(max_images=1)
+    fake = job_for(driver, budget=one)
+    fake.store.claim("other", "theirs")
+    fake.store.reserve(one, "other", "theirs", 0.0015)
+
+    def give_back() -> None:
+        fake.store.release("other", "theirs")
+        fake.store.settle("default", "theirs", 0.0)
+
+    driver.on_sleep = give_back
+    assert submitted(driver, fake).id == "12345678"
+    assert driver.sleeps == [0.05]
+
+
+def test_the_error_of_a_spent_budget_says_what_was_spent_on_what() -> None:
+    driver = FakeDriver([TAKEN])
+    fake = job_for(driver, budget=Budget("mine", 1, 0.5))
+    submitted(driver, fake)
+    fake = job_for(driver, fake.store, budget=Budget("mine", 1, 0.5), call_key="2")
+    words = r"max_images=1, max_cost_usd=0.5; images in scope 'mine': 1 spent, 0 reserved"
+    with pytest.raises(errors.ImageBudgetError, match=words):
+        submitted(driver, fake)
+
+
+# Calls without an id.
+
+
+def unfinished(driver: FakeDriver, fake: FakeJob, ends: BaseException | None = None) -> ImageJob:
+    def work() -> Any:
+        job = yield from submit(ARGUMENTS, fake.context)
+        if ends is not None:
+            raise ends
+        return job
+
+    same = (fake.store, "same")
+    job: ImageJob = driver.run(take_up_unfinished(work(), same, fake.context))
+    return job
+
+
+LATE = errors.ImageJobTimeoutError("late")
+
+
+@pytest.mark.parametrize("end", [LATE, GeneratorExit(), KeyboardInterrupt()])
+def test_an_equal_call_takes_up_what_one_without_an_id_left_unfinished(end: BaseException) -> None:
+    driver = FakeDriver([TAKEN])
+    fake = job_for(driver, call_key=None)
+    for _ in range(3):
+        with pytest.raises(type(end)):
+            unfinished(driver, fake, end)
+        driver.now += 100.0
+    first = unfinished(driver, fake)
+    assert first.call_key is None
+    assert len(driver.requests) == 1
+    unfinished(driver, fake)
+    assert len(driver.requests) == 2
+
+
+def test_beyond_the_time_limit_an_equal_call_orders_anew() -> None:
+    driver = FakeDriver([TAKEN])
+    fake = job_for(driver, call_key=None, total_timeout=10.0)
+    with pytest.raises(errors.ImageJobTimeoutError):
+        unfinished(driver, fake, LATE)
+    driver.now += 11.0
+    unfinished(driver, fake)
+    assert len(driver.requests) == 2
+
+
+def test_an_uncertain_call_without_an_id_is_not_repeated_within_the_time_limit() -> None:
+    driver = FakeDriver([response({}, 500), TAKEN])
+    fake = job_for(driver, call_key=None, total_timeout=10.0)
+    for _ in range(3):
+        with pytest.raises(errors.SubmissionUnknownError):
+            unfinished(driver, fake)
+        driver.now += 4.0
+    assert len(driver.requests) == 1
+    assert unfinished(driver, fake).id == "12345678"
+
+
+def test_a_job_that_failed_is_drawn_anew() -> None:
+    driver = FakeDriver([TAKEN])
+    fake = job_for(driver, call_key=None)
+    with pytest.raises(errors.ImageJobFailedError):
+        unfinished(driver, fake, errors.ImageJobFailedError("nsfw"))
+    unfinished(driver, fake)
+    assert len(driver.requests) == 2
 
 
 async def _nothing() -> None:
