@@ -4,8 +4,8 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from ipaddress import ip_address
 from typing import Final, get_args
 
@@ -20,9 +20,9 @@ _EXPOSED: Final = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the two lines to export, and serve until interrupted."""
     options = _parser().parse_args(arguments)
-    options.models = dict(options.models)
+    options.models = dict(getattr(options, "models", ()))
     try:
-        with _ended_by_signals(), sandbox.running(**vars(options)) as service:
+        with sandbox.running(**vars(options)) as service:
             for name, value in service.environment.items():
                 print(f"export {name}={value}")
             if not _is_loopback(options.host):
@@ -35,26 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ImportError, OSError) as error:
         print(f"The sandbox can't start: {error}", file=sys.stderr)
     return 1
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let the signals that ask a process to end do what Ctrl-C does; only the main thread can.
-
-    A process that a script starts in the background ignores Ctrl-C's own signal otherwise.
-    """
-    can = threading.current_thread() is threading.main_thread()
-    signals = (signal.SIGTERM, signal.SIGINT) if can else ()
-    before = [signal.signal(each, _interrupt) for each in signals]
-    try:
-        yield
-    finally:
-        for each, handler in zip(signals, before, strict=True):
-            signal.signal(each, handler)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _is_loopback(host: str) -> bool:
@@ -77,52 +57,38 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m langchain_minitoolai.sandbox",
         description="The documented MiniToolAI service on a loopback port.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument(
-        "--host",
-        default=sandbox.LOOPBACK,
-        metavar="ADDRESS",
-        help="the address to listen on, such as 0.0.0.0 in a container (default: %(default)s)",
-    )
-    parser.add_argument("--port", type=int, default=0, help="the port (default: any free one)")
-    parser.add_argument("--api-key", help="the key to accept (default: made up)")
-    parser.add_argument("--upstream", metavar="URL", help="let this OpenAI-compatible server chat")
-    parser.add_argument("--upstream-model", metavar="NAME", help="that server's model to use")
-    parser.add_argument(
-        "--native-tools", action="store_true", help="accept OpenAI's fields for tools as well"
-    )
-    parser.add_argument(
-        "--call-form",
-        choices=get_args(sandbox.CallForm),
-        default="keyed",
-        help="how calls are written (default: %(default)s)",
-    )
-    parser.add_argument(
+    add = partial(parser.add_argument, default=argparse.SUPPRESS)
+    add("--host", metavar="ADDRESS", default=sandbox.LOOPBACK, help="where to listen")
+    add("--port", type=int, help="the port, else any that is free")
+    add("--api-key", help="the key to accept, else one that is made up")
+    add("--upstream", metavar="URL", help="let this OpenAI-compatible server chat")
+    add("--upstream-model", metavar="NAME", help="that server's model to use")
+    add("--native-tools", action="store_true", help="accept OpenAI's fields for tools as well")
+    forms = get_args(sandbox.CallForm)
+    add("--call-form", choices=forms, default=forms[0], help="how calls are written")
+    often = partial(add, action="append")
+    often(
         "--model",
-        action="append",
-        default=[],
         dest="models",
         metavar="NAME[=READ,WRITTEN]",
         type=model_with_price,
         help="serve this chat model too, at these USD per million tokens; can be repeated",
     )
-    parser.add_argument(
+    often(
         "--field",
-        action="append",
-        default=[],
         dest="fields",
         metavar="NAME",
         help="accept this field of chat requests too, such as reasoning_effort; can be repeated",
     )
-    parser.add_argument(
-        "--token-seconds",
-        type=float,
-        default=0.02,
-        metavar="S",
-        help="the pause before each token (default: %(default)s)",
-    )
+    pause = "the pause before each token"
+    add("--token-seconds", type=float, default=0.02, metavar="S", help=pause)
     return parser
 
 
 if __name__ == "__main__":
+    # A process that a script starts in the background ignores Ctrl-C's signal otherwise.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
     sys.exit(main())

@@ -17,6 +17,8 @@ SNAPSHOTS: Final = {
 DONE: Final = b"data: [DONE]\n\n"
 IMAGE_TOKENS: Final = {"low": 85, "auto": 765, "high": 765}
 MESSAGE_TOKENS: Final = 4
+_THINKING: Final = {"none": 0, "minimal": 16, "low": 64, "medium": 256, "high": 1024, "xhigh": 4096}
+"""Tokens of thought by effort; from `high` on more than the default `max_completion_tokens`."""
 
 CallForm: TypeAlias = Literal[
     "keyed",
@@ -82,24 +84,14 @@ def compose(
     tag: str = "<tool_call>",
     form: CallForm = "keyed",
 ) -> Answer:
-    """Turn the parts of an answer into its tokens.
+    """Turn the parts of an answer into at most `limit` tokens, which end before a `stop`.
 
-    Args:
-        parts: Texts and calls, in their order.
-        native: Whether calls go into `delta.tool_calls` instead of the text.
-        limit: The most tokens.
-        stop: Texts before which the answer ends.
-        finish_reason: In place of the one that follows from the parts.
-        stamp: A text that makes the ids of native calls unique.
-        tag: The tag that opens a prompted call.
-        form: How prompted calls are written.
+    Calls are text in their `form`, each opened by `tag`; `native` ones go into
+    `delta.tool_calls`, with ids that `stamp` makes unique.
     """
-    calls = [part for part in parts if isinstance(part, ToolCall)]
-    if native:
-        text = "\n".join(part for part in parts if isinstance(part, str))
-    else:
-        text = prompted_text(parts, tag, form)
-        calls = []
+    calls = [part for part in parts if native and isinstance(part, ToolCall)]
+    texts = [part for part in parts if isinstance(part, str)]
+    text = "\n".join(texts) if native else prompted_text(parts, tag, form)
     for mark in stop:
         text = text.split(mark, 1)[0]
     deltas: list[dict[str, Any]] = [{"content": piece} for piece in pieces(text)]
@@ -114,12 +106,9 @@ def compose(
 def prompted_text(parts: Sequence[Part], tag: str = "<tool_call>", form: CallForm = "keyed") -> str:
     """Render texts and calls as a model writes them that was asked in its prompt for a form."""
     texts: list[str] = []
-    for is_call, group in groupby(parts, lambda part: isinstance(part, ToolCall)):
-        if is_call:
-            calls = [part for part in group if isinstance(part, ToolCall)]
-            texts.append(_prompted_calls([_call_json(call, form) for call in calls], tag, form))
-        else:
-            texts += [str(part) for part in group]
+    for kind, group in groupby(parts, type):
+        found = [part if isinstance(part, str) else _call_json(part, form) for part in group]
+        texts += [_prompted_calls(found, tag, form)] if kind is ToolCall else found
     return "\n".join(texts)
 
 
@@ -204,17 +193,14 @@ def usage_of(
     prompt_tokens: int, completion_tokens: int, reasoning_tokens: int = 0
 ) -> dict[str, Any]:
     """Write the usage object in its documented shape; the reasoning is part of the completion."""
+    none = ("audio_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens")
+    details = {"reasoning_tokens": reasoning_tokens, **dict.fromkeys(none, 0)}
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
         "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-        "completion_tokens_details": {
-            "reasoning_tokens": reasoning_tokens,
-            "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
+        "completion_tokens_details": details,
     }
 
 
@@ -226,6 +212,17 @@ def prompt_tokens(body: Mapping[str, Any]) -> int:
         if message.get("tool_calls"):
             total += len(pieces(json.dumps(message["tool_calls"])))
     return total
+
+
+def is_reasoning(model: str) -> bool:
+    """Return whether a model is named like one of OpenAI's that think before they answer."""
+    return re.match(r"gpt-[5-9]|o\d", model) is not None
+
+
+def reasoning_tokens(body: Mapping[str, Any]) -> int:
+    """Count the tokens that a model thinks for; of efforts that are unknown, as for the medium."""
+    effort = str(body.get("reasoning_effort"))
+    return _THINKING.get(effort, _THINKING["medium"]) if is_reasoning(body["model"]) else 0
 
 
 def content_parts(message: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:

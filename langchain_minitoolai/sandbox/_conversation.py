@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from langchain_minitoolai.sandbox._chat import content_parts
 
@@ -38,8 +38,7 @@ _SINGLE: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(NamedTuple):
     """A function that the model may call."""
 
     name: str
@@ -47,8 +46,7 @@ class Tool:
     parameters: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """The result of a tool call."""
 
     name: str
@@ -56,80 +54,55 @@ class Result:
     failed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """The parts of a request that the responder reads.
-
-    Attributes:
-        question: The user's last question.
-        images: How many images the request shows.
-        tools: The tools that may be called.
-        demanded: Whether a call is demanded.
-        single: Whether at most one call is allowed.
-        called: The tools called since the question.
-        results: Their results.
-        schema: The schema of the answer, where one is asked for.
-    """
-
-    question: str = ""
-    images: int = 0
-    tools: Sequence[Tool] = ()
-    demanded: bool = False
-    single: bool = False
-    called: Sequence[str] = ()
-    results: Sequence[Result] = ()
-    schema: Mapping[str, Any] | None = None
-
-
 @dataclass(slots=True)
-class _Turn:
-    """The last question and what has been done about it so far."""
+class Conversation:
+    """The parts of a request that the responder reads."""
 
-    question: str = ""
-    called: list[str] = field(default_factory=list)
-    results: list[Result] = field(default_factory=list)
-    names: dict[str, str] = field(default_factory=dict)
-
-    def read(self, message: Mapping[str, Any]) -> None:
-        text = text_of(message)
-        if message["role"] == "assistant":
-            self._calls(message, text)
-        elif message["role"] == "tool":
-            name = self.names.get(message.get("tool_call_id", ""), "the tool")
-            self.results.append(Result(name, text, failed=False))
-        elif message["role"] == "user" and text.lstrip().startswith("<tool_response"):
-            self.results += [_result(block) for block in _RESULT.findall(text)]
-            self.question = _RESULT.sub("", text).strip() or self.question
-        elif message["role"] == "user":
-            self.question, self.called, self.results = text, [], []
-
-    def _calls(self, message: Mapping[str, Any], text: str) -> None:
-        self.called += [str(_object(block).get("name", "")) for block in _CALL.findall(text)]
-        for call in message.get("tool_calls") or ():
-            self.names[call["id"]] = call["function"]["name"]
-            self.called.append(call["function"]["name"])
+    question: str = ""  # the user's last
+    images: int = 0  # how many the request shows
+    tools: Sequence[Tool] = ()  # that may be called
+    demanded: bool = False  # whether a call is
+    single: bool = False  # whether at most one call is allowed
+    called: list[str] = field(default_factory=list)  # tools, since the question
+    results: list[Result] = field(default_factory=list)  # of these
+    schema: Mapping[str, Any] | None = None  # of the answer, where one is asked for
 
 
 def read(body: Mapping[str, Any]) -> Conversation:
     """Read a request that has been checked, its tools in the prompted form or in OpenAI's."""
-    turn = _Turn()
+    talk = Conversation()
+    names: dict[str, str] = {}
     for message in body["messages"]:
-        turn.read(message)
+        _read_message(message, talk, names)
+    talk.question = talk.question.strip()
+    parts = (part for message in body["messages"] for part in content_parts(message))
+    talk.images = sum(part["type"] == "image_url" for part in parts)
     developer = "\n".join(text_of(m) for m in body["messages"] if m["role"] == "developer")
     rules = _SCHEMA.sub("", _TOOLS.sub("", developer))
     choice = body.get("tool_choice")
-    return Conversation(
-        question=turn.question.strip(),
-        images=sum(
-            part["type"] == "image_url" for m in body["messages"] for part in content_parts(m)
-        ),
-        tools=_tools(body, developer, choice),
-        demanded=choice == "required" or isinstance(choice, Mapping) or _demands(rules),
-        single=body.get("parallel_tool_calls") is False or bool(_SINGLE.search(rules)),
-        called=turn.called,
-        results=turn.results,
-        schema=_schema(body, developer, rules, turn.question),
-    )
+    talk.tools = _tools(body, developer, choice)
+    talk.demanded = choice == "required" or isinstance(choice, Mapping) or _demands(rules)
+    talk.single = body.get("parallel_tool_calls") is False or bool(_SINGLE.search(rules))
+    talk.schema = _schema(body, developer, rules, talk.question)
+    return talk
+
+
+def _read_message(message: Mapping[str, Any], talk: Conversation, names: dict[str, str]) -> None:
+    """Read one message; `names` keeps those of native calls by id."""
+    text = text_of(message)
+    if message["role"] == "assistant":
+        talk.called += [str(_object(block).get("name", "")) for block in _CALL.findall(text)]
+        for call in message.get("tool_calls") or ():
+            names[call["id"]] = call["function"]["name"]
+            talk.called.append(call["function"]["name"])
+    elif message["role"] == "tool":
+        name = names.get(message.get("tool_call_id", ""), "the tool")
+        talk.results.append(Result(name, text, failed=False))
+    elif message["role"] == "user" and text.lstrip().startswith("<tool_response"):
+        talk.results += [_result(block) for block in _RESULT.findall(text)]
+        talk.question = _RESULT.sub("", text).strip() or talk.question
+    elif message["role"] == "user":
+        talk.question, talk.called, talk.results = text, [], []
 
 
 def text_of(message: Mapping[str, Any]) -> str:

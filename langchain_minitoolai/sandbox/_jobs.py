@@ -8,12 +8,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Final, TypeAlias
 
-from langchain_minitoolai.contract import (
-    CFG_SCALE,
-    DEFAULT_SCHEDULER,
-    IMAGE_SIZE,
-    STEPS,
-)
+from langchain_minitoolai import contract
 from langchain_minitoolai.sandbox.faults import JobOutcome
 
 JobSeconds: TypeAlias = float | Callable[[Mapping[str, Any]], float] | None
@@ -21,32 +16,20 @@ JobSeconds: TypeAlias = float | Callable[[Mapping[str, Any]], float] | None
 
 _QUEUED: Final = 0.25
 """The share of a job's time that it waits in the queue."""
-_QUICKEST: Final = 1.0
-_SLOWEST: Final = 4.0
 _FIRST: Final = 10_000_000
-
 _DEFAULTS: Final[dict[str, Any]] = {
     "negativePrompt": "",
-    "scheduler": DEFAULT_SCHEDULER,
-    "steps": int(STEPS.default),
-    "cfgScale": CFG_SCALE.default,
-    "width": int(IMAGE_SIZE.default),
-    "height": int(IMAGE_SIZE.default),
+    "scheduler": contract.DEFAULT_SCHEDULER,
+    "steps": int(contract.STEPS.default),
+    "cfgScale": contract.CFG_SCALE.default,
+    "width": int(contract.IMAGE_SIZE.default),
+    "height": int(contract.IMAGE_SIZE.default),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One submitted image.
-
-    Attributes:
-        number: The `jobid`.
-        signature: The secret that a poll has to give besides.
-        parameters: Everything that the image depends on, defaults filled in.
-        submitted: When, on the table's clock.
-        seconds: How long it takes.
-        outcome: Its end, where it is to give no image.
-    """
+    """One submitted image; its parameters are all that the image depends on."""
 
     number: int
     signature: str
@@ -67,17 +50,13 @@ def full(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def drawn_seconds(parameters: Mapping[str, Any], seed: int, number: int) -> float:
-    """Draw how long a job takes, from a distribution of its model, steps and size.
-
-    Returns:
-        Seconds from 1 to 4, log-normal around a median that grows with steps and pixels.
-    """
+    """Draw how long a job takes: 1 to 4 seconds, log-normal, more for more steps and pixels."""
     kind = "{model}/{steps}/{width}x{height}".format(**parameters)
     megapixels = parameters["width"] * parameters["height"] / 2**20
     speed = random.Random(parameters["model"]).uniform(0.8, 1.25)  # noqa: S311 - a simulation
     median = speed * (0.9 + 0.25 * parameters["steps"] * megapixels)
     spread = random.Random(f"{seed}/{kind}/{number}").lognormvariate(0, 0.2)  # noqa: S311
-    return float(min(max(median * spread, _QUICKEST), _SLOWEST))
+    return float(min(max(median * spread, 1.0), 4.0))
 
 
 class JobTable:
@@ -86,7 +65,6 @@ class JobTable:
     def __init__(
         self, seed: int, seconds: JobSeconds, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Start without jobs."""
         self._seed = seed
         self._seconds = seconds
         self._clock = clock
@@ -106,16 +84,7 @@ class JobTable:
         return job
 
     def status(self, jobid: str, signature: str, files: str) -> tuple[int, dict[str, Any]]:
-        """Return a job's status, as a poll gives it.
-
-        Args:
-            jobid: As the client sent it.
-            signature: As the client sent it.
-            files: The address below which images are served.
-
-        Returns:
-            The HTTP status and the answer.
-        """
+        """Give a poll's HTTP status and answer; `files` is the address of images."""
         job = self._jobs.get(jobid)
         if job is None or job.signature != signature:
             return 404, _state("error", "job not found")

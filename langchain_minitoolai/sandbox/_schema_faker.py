@@ -1,12 +1,10 @@
 """Schema faker: JSON that fits a schema, filled from a question's words."""
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Final
 
 from langchain_minitoolai.sandbox import _text
-
-_Maker: TypeAlias = Callable[[str, Mapping[str, Any], int], Any]
 
 _DEEPEST: Final = 6
 _RESULTS: Final = frozenset({"answ", "result", "add", "valu", "solution", "output", "number"})
@@ -28,11 +26,8 @@ _FORMATS: Final = {
 def fill(schema: Mapping[str, Any], question: str, *, name: str = "", sparse: bool = False) -> Any:
     """Fill a JSON schema from a question's words, deterministically.
 
-    Args:
-        schema: The schema; `$ref` is followed into its own `$defs` or `definitions`.
-        question: Where numbers, quotes, names and choices are taken from.
-        name: A function's name: what stands in brackets after it is read first.
-        sparse: Whether properties that are not required are left out unless they are named.
+    What stands in brackets after a function's `name` is read first. A `sparse` filling leaves
+    out the properties that are neither required nor named.
     """
     return _Filler(schema, question, name, sparse=sparse).value("", schema, 0)
 
@@ -56,21 +51,25 @@ class _Filler:
         if "const" in schema:
             return schema["const"]
         if schema.get("enum"):
-            return self._choice(schema)
+            return self._chosen(schema) or schema.get("default") or schema["enum"][0]
         if self._type(schema) == "null":
             return None
         options = schema.get("anyOf") or schema.get("oneOf")
         if options:
             return self.value(name, self._option(options, schema, depth), depth + 1)
-        makers: dict[str, _Maker] = {
-            "object": self._object,
-            "array": self._array,
-            "integer": self._number,
-            "number": self._number,
-            "boolean": self._boolean,
-        }
-        make: _Maker = makers.get(self._type(schema), self._text)
-        return make(name, schema, depth)
+        return self._filled(name, schema, depth)
+
+    def _filled(self, name: str, schema: Mapping[str, Any], depth: int) -> Any:
+        match self._type(schema):
+            case "object":
+                return self._object(schema, depth)
+            case "array":
+                return self._array(name, schema, depth)
+            case "integer" | "number":
+                return self._number(name, schema)
+            case "boolean":
+                return self._boolean(name, schema)
+        return self._string(name, schema)
 
     def _resolved(self, schema: Any) -> Mapping[str, Any]:
         """Follow `$ref` and join `allOf`."""
@@ -100,7 +99,7 @@ class _Filler:
             kind = next((one for one in kind if one != "null"), "null")
         return str(kind or ("object" if "properties" in schema else "string"))
 
-    def _object(self, _name: str, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         required = schema.get("required", ())
         return {
             name: self.value(name, part, depth + 1)
@@ -121,17 +120,14 @@ class _Filler:
         least = schema.get("minItems", 0)
         if depth >= _DEEPEST and not least:
             return []
-        wanted = max(self._count(items), least, 1)
+        pools: dict[str, list[Any]] = {
+            "integer": self._numbers,
+            "number": self._numbers,
+            "string": self._quotes,
+        }
+        wanted = max(len(pools.get(self._type(items), ())), least, 1)
         wanted = min(wanted, schema.get("maxItems", wanted))
         return [self.value(name, items, depth + 1) for _ in range(wanted)]
-
-    def _count(self, items: Mapping[str, Any]) -> int:
-        if self._type(items) in ("integer", "number"):
-            return len(self._numbers)
-        return len(self._quotes) if self._type(items) == "string" else 1
-
-    def _choice(self, schema: Mapping[str, Any]) -> Any:
-        return self._chosen(schema) or schema.get("default") or schema["enum"][0]
 
     def _chosen(self, schema: Mapping[str, Any]) -> Any:
         """Find the longest of the choices that the question names."""
@@ -143,7 +139,7 @@ class _Filler:
         ]
         return max(named, key=lambda choice: len(str(choice)), default=None)
 
-    def _number(self, name: str, schema: Mapping[str, Any], _depth: int) -> float:
+    def _number(self, name: str, schema: Mapping[str, Any]) -> float:
         whole = self._type(schema) == "integer"
         fitting = [
             number for number in self._numbers if (isinstance(number, int) or not whole)
@@ -161,31 +157,24 @@ class _Filler:
         return fitting[0]
 
     def _named_number(self, name: str) -> float:
-        spaced = r"[\s_]*".join(map(re.escape, _text.words(name)))
-        gap = r"\s*(?:is|of|=|:|to)?\s*"
-        pattern = rf"\b{spaced}{gap}(-?\d+(?:\.\d+)?)|(-?\d+(?:\.\d+)?)\s*{spaced}\b"
+        spaced, number = _spaced(name), r"(-?\d+(?:\.\d+)?)"
+        pattern = rf"\b{spaced}\s*(?:is|of|=|:|to)?\s*{number}|{number}\s*{spaced}\b"
         found = re.search(pattern, self._question, re.IGNORECASE) if spaced else None
         return _text.numbers(found[1] or found[2])[0] if found else float("nan")
 
-    def _boolean(self, name: str, schema: Mapping[str, Any], _depth: int) -> bool:
-        spaced = r"[\s_]*".join(map(re.escape, _text.words(name)))
-        if spaced and re.search(rf"\b(?:no|not|without)\s+{spaced}", self._question, re.IGNORECASE):
-            return False
-        if spaced and re.search(rf"\b{spaced}\b", self._question, re.IGNORECASE):
-            return True
-        return bool(schema.get("default", True))
+    def _boolean(self, name: str, schema: Mapping[str, Any]) -> bool:
+        pattern = rf"\b(no\s+|not\s+|without\s+)?{_spaced(name)}\b"
+        found = re.search(pattern, self._question, re.IGNORECASE) if _spaced(name) else None
+        return not found[1] if found else bool(schema.get("default", True))
 
-    def _text(self, name: str, schema: Mapping[str, Any], _depth: int) -> str:
-        text = self._formatted(schema) or self._phrase(name, schema)
-        least, most = schema.get("minLength", 0), schema.get("maxLength")
-        return text.ljust(least, ".")[:most]
-
-    def _formatted(self, schema: Mapping[str, Any]) -> str | None:
-        if schema.get("format") not in _FORMATS:
-            return None
-        pattern, example = _FORMATS[schema["format"]]
-        found = re.search(pattern, self._question)
-        return found[0] if found else example
+    def _string(self, name: str, schema: Mapping[str, Any]) -> str:
+        if schema.get("format") in _FORMATS:
+            pattern, example = _FORMATS[schema["format"]]
+            found = re.search(pattern, self._question)
+            text = found[0] if found else example
+        else:
+            text = self._phrase(name, schema)
+        return text.ljust(schema.get("minLength", 0), ".")[: schema.get("maxLength")]
 
     def _phrase(self, name: str, schema: Mapping[str, Any]) -> str:
         stems = _text.stems(name)
@@ -200,6 +189,10 @@ class _Filler:
         self._said += 1
         subject = _text.subject(self._question) or "something"
         return subject if self._said == 1 else f"{' '.join(_text.words(name))} of {subject}"
+
+
+def _spaced(name: str) -> str:
+    return r"[\s_]*".join(map(re.escape, _text.words(name)))
 
 
 def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,15 @@
-"""Sandbox server: a socket, in a thread of its own."""
+"""Sandbox server: a socket, served by an event loop in a thread of its own."""
 
 import asyncio
 import secrets
 import socket
 import struct
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import uvicorn
+from anyio.from_thread import start_blocking_portal
 
 from langchain_minitoolai.sandbox._app import build
 from langchain_minitoolai.sandbox._service import Service, Settings
@@ -17,7 +17,6 @@ from langchain_minitoolai.sandbox.faults import Ending
 
 _REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only if asked for
 """Addresses that stand for all of a machine's, and one that reaches it from there."""
-_KEEP_ALIVE: Final = 75
 _TICK: Final = 0.005
 _RESET: Final = struct.pack("ii", 1, 0)
 """Lingering for no time at all, which makes closing a socket a reset."""
@@ -31,21 +30,19 @@ def served(host: str, port: int, api_key: str | None, settings: Settings) -> Ite
         OSError: The port is taken, or the address is not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family)
     near = _REACHED_AT.get(host, host)
-    origin = f"http://{f'[{near}]' if ':' in near else near}:{listener.getsockname()[1]}"
-    service = Service(origin, api_key or f"sandbox-{secrets.token_hex(12)}", settings)
-    server = _Server(service)
-    thread = threading.Thread(
-        target=server.run_on, args=(listener,), name=f"sandbox {origin}", daemon=True
-    )
-    thread.start()
-    try:
-        server.wait_started()
-        yield service
-    finally:
-        server.stop()
-        thread.join()
+    with (
+        socket.create_server((host, port), family=family) as listener,
+        start_blocking_portal() as portal,
+    ):
+        origin = f"http://{f'[{near}]' if ':' in near else near}:{listener.getsockname()[1]}"
+        service = Service(origin, api_key or f"sandbox-{secrets.token_hex(12)}", settings)
+        server = _Server(service)
+        portal.call(server.startup, [listener])
+        try:
+            yield service
+        finally:
+            portal.call(server.shutdown)
 
 
 class _Server(uvicorn.Server):
@@ -54,7 +51,6 @@ class _Server(uvicorn.Server):
     def __init__(self, service: Service) -> None:
         config = uvicorn.Config(
             build(service, self.drop),
-            loop="asyncio",
             http="h11",
             ws="none",
             lifespan="off",
@@ -62,41 +58,11 @@ class _Server(uvicorn.Server):
             access_log=False,
             server_header=False,
             date_header=False,
-            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_keep_alive=75,
         )
         super().__init__(config)
-        self._stop = asyncio.Event()
-        self._up = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._failure: Exception | None = None
-
-    def run_on(self, listener: socket.socket) -> None:
-        """Serve on a socket until stopped; for a thread of its own."""
-        try:
-            asyncio.run(self.serve([listener]))
-        except Exception as error:  # noqa: BLE001 - raised again where somebody waits
-            self._failure = error
-        finally:
-            listener.close()
-            self._up.set()
-
-    def wait_started(self) -> None:
-        """Wait until connections are accepted; raise what prevents it."""
-        self._up.wait()
-        if self._failure is not None:
-            raise self._failure
-
-    def stop(self) -> None:
-        """Stop serving; from any thread."""
-        self._up.wait()
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
-
-    async def main_loop(self) -> None:
-        """Serve until stopped, in place of looking every tenth of a second."""
-        self._loop = asyncio.get_running_loop()
-        self._up.set()
-        await self._stop.wait()
+        config.load()
+        self.lifespan = config.lifespan_class(config)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
         """Close everything, in place of waiting for clients to be done."""

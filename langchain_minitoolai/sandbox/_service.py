@@ -3,18 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from langchain_minitoolai.contract import (
-    API_BASE_VARIABLE,
-    API_KEY_VARIABLE,
-    CHAT_PRICES,
-    IMAGE_PRICE,
-)
+from langchain_minitoolai import contract
 from langchain_minitoolai.sandbox._chat import CallForm, Part, ToolCall
 from langchain_minitoolai.sandbox._jobs import JobSeconds, JobTable
 from langchain_minitoolai.sandbox.faults import Fault, Route, routes
 
+T = TypeVar("T")
 Script: TypeAlias = Callable[[Mapping[str, Any]], Part | Sequence[Part]]
 """A function of the request's JSON that gives a text, a call, or several of them."""
 
@@ -79,10 +75,10 @@ class Reply(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Script:
+class _Scripted(Generic[T]):
     """A scripted answer or fault, for how many requests on which routes."""
 
-    what: Reply | Fault
+    what: T
     routes: frozenset[Route]
     times: int | None
     used: int = 0
@@ -115,7 +111,8 @@ class Service:
             self._requests: list[RecordedRequest] = []
             self._charges: list[Charge] = []
             self._balance = self.settings.balance
-            self._scripts: list[_Script] = []
+            self._replies: list[_Scripted[Reply]] = []
+            self._faults: list[_Scripted[Fault]] = []
 
     def __repr__(self) -> str:
         """Show the address, not the key."""
@@ -129,7 +126,7 @@ class Service:
     @property
     def environment(self) -> dict[str, str]:
         """The two environment variables that point a client here."""
-        return {API_KEY_VARIABLE: self.api_key, API_BASE_VARIABLE: self.base_url}
+        return {contract.API_KEY_VARIABLE: self.api_key, contract.API_BASE_VARIABLE: self.base_url}
 
     @property
     def charges(self) -> list[Charge]:
@@ -157,11 +154,13 @@ class Service:
     def unused(self) -> list[str]:
         """The scripted answers and faults that fewer requests met than they were meant for."""
         with self._lock:
-            return [
-                f"{script.what!r} was used {script.used} of {script.times or 1} times"
-                for script in self._scripts
-                if script.used < (script.times or 1)
-            ]
+            scripts: list[_Scripted[Any]] = [*self._replies, *self._faults]
+        counts = [(script.what, script.used, script.times or 1) for script in scripts]
+        return [
+            f"{what!r} was used {used} of {times} times"
+            for what, used, times in counts
+            if used < times
+        ]
 
     def reply(
         self,
@@ -183,7 +182,9 @@ class Service:
         for part in parts:
             if not callable(part):
                 _check_part(part)
-        self._add(_Script(Reply(parts, finish_reason), frozenset({"chat"}), times))
+        script = _Scripted(Reply(parts, finish_reason), frozenset({"chat"}), times)
+        with self._lock:
+            self._replies.append(script)
 
     def fault(self, fault: Fault, *, on: Route | None = None, times: int | None = 1) -> None:
         """Script a fault for the next request that it suits.
@@ -200,7 +201,9 @@ class Service:
         """
         if not isinstance(fault, Fault):
             raise TypeError(f"a fault is {fault!r}; allowed: what sandbox.faults gives")
-        self._add(_Script(fault, routes(fault) if on is None else frozenset({on}), times))
+        script = _Scripted(fault, routes(fault) if on is None else frozenset({on}), times)
+        with self._lock:
+            self._faults.append(script)
 
     def receive(self, request: RecordedRequest) -> int:
         """Keep a request, and give its place in line."""
@@ -210,42 +213,36 @@ class Service:
 
     def charge_chat(self, model: str, usage: Mapping[str, Any]) -> None:
         """Book an answer at its model's price, from the usage it reports."""
-        read, written = {**self.settings.models, **CHAT_PRICES}[model] or (0.0, 0.0)
+        read, written = {**self.settings.models, **contract.CHAT_PRICES}[model] or (0.0, 0.0)
         usd = (usage["prompt_tokens"] * read + usage["completion_tokens"] * written) / 1_000_000
         self._book(Charge("chat", model, usd, dict(usage)))
 
     def charge_image(self, jobid: int, body: Mapping[str, Any]) -> None:
         """Book an image, which costs the same whatever its parameters."""
-        self._book(Charge("image", body["model"], IMAGE_PRICE, {"jobid": jobid, **body}))
+        self._book(Charge("image", body["model"], contract.IMAGE_PRICE, {"jobid": jobid, **body}))
 
     def next_fault(self, route: Route) -> Fault | None:
         """Take the next fault that is scripted for such a request."""
-        what = self._next(lambda script: route in script.routes and isinstance(script.what, Fault))
-        return what if isinstance(what, Fault) else None
+        return self._next(self._faults, route)
 
     def next_reply(self) -> Reply | None:
         """Take the next scripted answer."""
-        what = self._next(lambda script: isinstance(script.what, Reply))
-        return what if isinstance(what, Reply) else None
+        return self._next(self._replies, "chat")
 
     def _book(self, charge: Charge) -> None:
         with self._lock:
             self._charges.append(charge)
             self._balance -= charge.usd
 
-    def _add(self, script: _Script) -> None:
+    def _next(self, scripts: list[_Scripted[T]], route: Route) -> T | None:
         with self._lock:
-            self._scripts.append(script)
-
-    def _next(self, suits: Callable[[_Script], bool]) -> Reply | Fault | None:
-        with self._lock:
-            script = next((script for script in self._scripts if suits(script)), None)
-            if script is None:
-                return None
-            script.used += 1
-            if script.used == script.times:
-                self._scripts.remove(script)
-            return script.what
+            for place, script in enumerate(scripts):
+                if route in script.routes:
+                    script.used += 1
+                    if script.used == script.times:
+                        del scripts[place]
+                    return script.what
+        return None
 
 
 def resolve(parts: Sequence[Part | Script], body: Mapping[str, Any]) -> list[Part]:

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any, Final
 
 import httpx
 
 from langchain_minitoolai.contract import DEFAULT_MAX_COMPLETION_TOKENS
+from langchain_minitoolai.sandbox._chat import DONE, Frame, event, prompt_tokens, usage_of
+from langchain_minitoolai.sandbox._service import Service
 from langchain_minitoolai.sandbox._validation import APIError
 
 _TIMEOUT: Final = httpx.Timeout(600.0, connect=5.0)
@@ -23,46 +26,79 @@ def translated(body: Mapping[str, Any], model: str) -> dict[str, Any]:
         {**message, "role": "system"} if message["role"] == "developer" else dict(message)
         for message in body["messages"]
     ]
-    limit = body.get("max_completion_tokens") or DEFAULT_MAX_COMPLETION_TOKENS
     other = ("model", "messages", "max_completion_tokens")
     return {
         **{name: val for name, val in body.items() if name not in other and val is not None},
         "model": model,
         "messages": messages,
-        "max_tokens": limit,
+        "max_tokens": body.get("max_completion_tokens") or DEFAULT_MAX_COMPLETION_TOKENS,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
 
 
-async def chunks(
-    url: str, body: Mapping[str, Any], model: str | None = None
-) -> AsyncGenerator[dict[str, Any]]:
-    """Ask the server, and give its chunks as they come.
+async def forwarded(
+    service: Service, url: str, body: Mapping[str, Any], frame: Frame
+) -> AsyncGenerator[bytes]:
+    """Let a server answer, in the documented shape; what came is charged at the end.
 
-    Args:
-        url: The server's address.
-        body: The request, as documented by the service.
-        model: The server's name of a model; found out when `None`.
+    The first event is empty: it says that the server has accepted the request.
 
     Raises:
-        APIError: A 502 when the server can't be reached or refuses.
+        APIError: A 502 before the first event, when the server can't be reached or refuses.
     """
+    accepted, finish_reason, error = False, "stop", None
+    usage = usage_of(prompt_tokens(body), 0)
+    try:
+        async with aclosing(_chunks(url, body, service.settings.upstream_model)) as chunks:
+            await anext(chunks)
+            accepted = True
+            yield b""
+            async for chunk in chunks:
+                count = usage["completion_tokens"]
+                for choice in chunk.get("choices") or ():
+                    finish_reason = choice.get("finish_reason") or finish_reason
+                    full = choice.get("delta") or {}
+                    delta = {key: full[key] for key in ("content", "tool_calls") if full.get(key)}
+                    if delta:
+                        count += 1
+                        yield frame.delta(delta)
+                error = chunk.get("error") or error
+                counts = chunk.get("usage") or {**usage, "completion_tokens": count}
+                usage = usage_of(counts["prompt_tokens"], counts["completion_tokens"])
+    except APIError as failure:
+        if not accepted:
+            raise
+        error = failure.error
+    finally:
+        if accepted:
+            service.charge_chat(body["model"], usage)
+    if error:
+        yield event({"error": error})
+        return
+    yield frame.delta({}, finish_reason)
+    yield frame.chunk([], usage)
+    yield DONE
+
+
+async def _chunks(
+    url: str, body: Mapping[str, Any], model: str | None
+) -> AsyncGenerator[dict[str, Any]]:
+    """Ask the server, and give its chunks as they come, an empty one before the first."""
     try:
         async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client:
-            name = model or await _model(client, url, body["model"])
-            request = translated(body, name)
+            request = translated(body, model or await _model(client, url, body["model"]))
             target = address(url, "chat/completions")
             async with client.stream("POST", target, json=request) as response:
                 if response.status_code != httpx.codes.OK:
                     detail = (await response.aread()).decode(errors="replace")[:300]
                     raise _bad(f"the upstream server answers {response.status_code}: {detail}")
+                yield {}
                 async for chunk in _read(response):
                     yield chunk
     except (httpx.HTTPError, ValueError) as error:
-        raise _bad(
-            f"the upstream server at {url} fails: {str(error) or type(error).__name__}"
-        ) from None
+        words = str(error) or type(error).__name__
+        raise _bad(f"the upstream server at {url} fails: {words}") from None
 
 
 async def _model(client: httpx.AsyncClient, url: str, asked: str) -> str:

@@ -1,33 +1,15 @@
 """Request validation: what the service does not document is refused by name."""
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, NamedTuple
 
-from langchain_minitoolai.contract import (
-    CFG_SCALE,
-    CHAT_FIELDS,
-    CHAT_MODELS,
-    CHAT_ROLES,
-    IMAGE_DETAILS,
-    IMAGE_FIELDS,
-    IMAGE_JOB_FIELDS,
-    IMAGE_MODELS,
-    IMAGE_SIZE,
-    INPUT_IMAGE_TYPES,
-    SCHEDULERS,
-    STEPS,
-    TEMPERATURE,
-    VISION_MODELS,
-    Range,
-)
+from langchain_minitoolai import contract
+from langchain_minitoolai.sandbox._chat import is_reasoning, prompt_tokens
 
-NATIVE_FIELDS: Final = ("tools", "tool_choice", "parallel_tool_calls", "response_format", "stop")
 _ADDRESS: Final = re.compile(
-    r"https?://\S+|data:(?:" + "|".join(INPUT_IMAGE_TYPES) + r");base64,[A-Za-z0-9+/=\s]+"
+    r"https?://\S+|data:(?:" + "|".join(contract.INPUT_IMAGE_TYPES) + r");base64,[A-Za-z0-9+/=\s]+"
 )
-
-_REASONING: Final = re.compile(r"gpt-[5-9]|o\d")
 
 
 class APIError(Exception):
@@ -42,7 +24,6 @@ class APIError(Exception):
         code: str | None = None,
         param: str | None = None,
     ) -> None:
-        """Store what the response holds."""
         super().__init__(message)
         self.status = status
         self.error = {"message": message, "type": kind, "param": param, "code": code}
@@ -58,9 +39,55 @@ def insufficient_balance() -> APIError:
     )
 
 
-def is_reasoning(model: str) -> bool:
-    """Return whether a model is named like one of OpenAI's that think before they answer."""
-    return _REASONING.match(model) is not None
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+class _Rule(NamedTuple):
+    allowed: str
+    fits: Callable[[Any], Any]
+
+
+def _one_of(names: Collection[str]) -> _Rule:
+    return _Rule(_listed(names), lambda value: isinstance(value, str) and value in names)
+
+
+def _list(what: str) -> _Rule:
+    return _Rule(f"a list with at least one {what}", lambda val: isinstance(val, list) and val)
+
+
+def _number(allowed: contract.Range, *, whole: bool = False) -> _Rule:
+    def fits(value: Any) -> bool:
+        is_number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        return is_number and allowed.minimum <= value <= allowed.maximum
+
+    upper = "" if allowed.maximum == float("inf") else f" to {allowed.maximum:g}"
+    what = "an integer" if whole else "a number"
+    return _Rule(f"{what} from {allowed.minimum:g}{upper}", fits)
+
+
+_ANY: Final = _Rule("", lambda _: True)
+_TEXT: Final = _Rule("a string", lambda value: isinstance(value, str))
+_WORDS: Final = _Rule(
+    "a string that is not empty", lambda value: isinstance(value, str) and value.strip()
+)
+_CHAT: Final = {
+    "messages": _list("message"),
+    "temperature": _number(contract.TEMPERATURE),
+    "max_completion_tokens": _number(contract.Range(1, float("inf"), 0), whole=True),
+}
+_NATIVE_NAMES: Final = ("tool_choice", "parallel_tool_calls", "response_format", "stop")
+_NATIVE: Final = {"tools": _list("tool"), **dict.fromkeys(_NATIVE_NAMES, _ANY)}
+_IMAGE: Final = {
+    "model": _one_of(contract.IMAGE_MODELS),
+    "prompt": _WORDS,
+    "negativePrompt": _TEXT,
+    "scheduler": _one_of(contract.SCHEDULERS),
+    "steps": _number(contract.STEPS, whole=True),
+    "cfgScale": _number(contract.CFG_SCALE),
+    "width": _number(contract.IMAGE_SIZE, whole=True),
+    "height": _number(contract.IMAGE_SIZE, whole=True),
+}
 
 
 def check_chat(
@@ -77,162 +104,94 @@ def check_chat(
     Raises:
         APIError: Naming the field, its value and what is allowed.
     """
-    _fields(body, (*CHAT_FIELDS, *(NATIVE_FIELDS if native else ()), *fields), "")
-    _one_of(body, "model", (*CHAT_MODELS, *models), required=True)
+    rules = {"model": _one_of((*contract.CHAT_MODELS, *models)), **_CHAT}
+    rules |= (_NATIVE if native else {}) | dict.fromkeys(fields, _ANY)
+    _object(body, "", rules, ("model", "messages"))
     if body.get("temperature") is not None and is_reasoning(body["model"]):
         raise APIError(
             f"Unsupported parameter: 'temperature' is not supported with {body['model']!r}.",
             code="unsupported_parameter",
             param="temperature",
         )
-    _number(body, "temperature", TEMPERATURE)
-    _whole(body, "max_completion_tokens", Range(1, float("inf"), 0))
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise _wrong("messages", messages, "a list with at least one message")
-    for index, message in enumerate(messages):
-        _message(message, f"messages[{index}]", body["model"], native)
-    if native:
-        _tools(body.get("tools"))
+    for index, message in enumerate(body["messages"]):
+        _check_message(message, f"messages[{index}]", body["model"], native=native)
+    for index, tool in enumerate(body.get("tools") or ()):
+        where = f"tools[{index}]"
+        _object(tool, where, dict.fromkeys(("type", "function"), _ANY))
+        rules = dict.fromkeys(("name", "description", "parameters", "strict"), _ANY)
+        _object(tool.get("function"), f"{where}.function", rules | {"name": _WORDS}, ("name",))
+    limits = contract.TOKEN_LIMITS.get(body["model"])
+    if limits and (tokens := prompt_tokens(body)) > limits.input:
+        raise APIError(
+            f"The model reads at most {limits.input} tokens; the messages have {tokens}.",
+            code="context_length_exceeded",
+            param="messages",
+        )
 
 
 def check_image(body: Any) -> None:
-    """Refuse an image's submission that is not documented.
-
-    Raises:
-        APIError: Naming the field, its value and what is allowed.
-    """
-    _fields(body, IMAGE_FIELDS, "")
-    _one_of(body, "model", IMAGE_MODELS, required=True)
-    _text(body, "prompt", "", required=True)
-    _text(body, "negativePrompt", "", empty=True)
-    _one_of(body, "scheduler", SCHEDULERS)
-    _whole(body, "steps", STEPS)
-    _number(body, "cfgScale", CFG_SCALE)
-    _whole(body, "width", IMAGE_SIZE)
-    _whole(body, "height", IMAGE_SIZE)
+    """Refuse an image's submission that is not documented, as `check_chat` does."""
+    _object(body, "", _IMAGE, ("model", "prompt"))
 
 
 def check_job(body: Any) -> None:
-    """Refuse a poll of a job that is not documented.
-
-    Raises:
-        APIError: Naming the field, its value and what is allowed.
-    """
-    _fields(body, IMAGE_JOB_FIELDS, "")
-    for name in IMAGE_JOB_FIELDS:
-        _text(body, name, "", required=True)
+    """Refuse a poll of a job that is not documented, as `check_chat` does."""
+    fields = contract.IMAGE_JOB_FIELDS
+    _object(body, "", dict.fromkeys(fields, _WORDS), fields)
 
 
-def _message(message: Any, where: str, model: str, native: bool) -> None:  # noqa: FBT001
-    extra = ("tool_calls", "tool_call_id") if native else ()
-    _fields(message, ("role", "content", *extra), where)
-    roles = (*CHAT_ROLES, "tool") if native else CHAT_ROLES
-    _one_of(message, "role", roles, where, required=True)
+def _check_message(message: Any, where: str, model: str, *, native: bool) -> None:
+    roles = (*contract.CHAT_ROLES, "tool") if native else contract.CHAT_ROLES
+    names = ("content", "tool_calls", "tool_call_id") if native else ("content",)
+    _object(message, where, {"role": _one_of(roles), **dict.fromkeys(names, _ANY)}, ("role",))
     content = message.get("content")
-    if content is None and message.get("tool_calls"):
-        return
     if isinstance(content, list) and content and message["role"] == "user":
         for index, part in enumerate(content):
-            _part(part, f"{where}.content[{index}]", model)
-    elif not isinstance(content, str):
+            _check_part(part, f"{where}.content[{index}]", model)
+    elif not isinstance(content, str) and (content is not None or not message.get("tool_calls")):
         allowed = "a string, or for the role 'user' a list of parts"
         raise _wrong(f"{where}.content", content, allowed)
 
 
-def _part(part: Any, where: str, model: str) -> None:
+def _check_part(part: Any, where: str, model: str) -> None:
     kind = part.get("type") if isinstance(part, dict) else None
     if kind == "text":
-        _fields(part, ("type", "text"), where)
-        _text(part, "text", where, required=True, empty=True)
+        _object(part, where, {"type": _ANY, "text": _TEXT}, ("text",))
     elif kind == "image_url":
-        _fields(part, ("type", "image_url"), where)
-        _image(part.get("image_url"), f"{where}.image_url", model)
+        _object(part, where, {"type": _ANY, "image_url": _ANY})
+        _check_image_url(part.get("image_url"), f"{where}.image_url", model)
     else:
         raise _wrong(f"{where}.type", kind, "'text', 'image_url'")
 
 
-def _image(image: Any, where: str, model: str) -> None:
-    if model in CHAT_MODELS and model not in VISION_MODELS:
-        raise APIError(
-            f"The model {model!r} reads no images; allowed: {_listed(VISION_MODELS)}.",
-            param=where,
-        )
-    _fields(image, ("url", "detail"), where)
-    _text(image, "url", where, required=True)
+def _check_image_url(image: Any, where: str, model: str) -> None:
+    if model in contract.CHAT_MODELS and model not in contract.VISION_MODELS:
+        allowed = _listed(contract.VISION_MODELS)
+        raise APIError(f"The model {model!r} reads no images; allowed: {allowed}.", param=where)
+    _object(image, where, {"url": _WORDS, "detail": _one_of(contract.IMAGE_DETAILS)}, ("url",))
     if not _ADDRESS.fullmatch(image["url"]):
-        allowed = "an http(s) address, or data: with base64 of " + _listed(INPUT_IMAGE_TYPES)
-        raise _wrong(f"{where}.url", image["url"], allowed)
-    if "detail" in image:
-        _one_of(image, "detail", IMAGE_DETAILS, where, required=True)
+        allowed = "an http(s) address, or data: with base64 of "
+        raise _wrong(f"{where}.url", image["url"], allowed + _listed(contract.INPUT_IMAGE_TYPES))
 
 
-def _tools(tools: Any) -> None:
-    if tools is None:
-        return
-    if not isinstance(tools, list) or not tools:
-        raise _wrong("tools", tools, "a list with at least one tool")
-    for index, tool in enumerate(tools):
-        _fields(tool, ("type", "function"), f"tools[{index}]")
-        where = f"tools[{index}].function"
-        _fields(tool.get("function"), ("name", "description", "parameters", "strict"), where)
-        _text(tool["function"], "name", where, required=True)
-
-
-def _fields(thing: Any, allowed: Collection[str], where: str) -> None:
-    if not isinstance(thing, dict):
-        raise _wrong(where or "the body", thing, "a JSON object")
-    for name in thing:
-        if name not in allowed:
-            param = f"{where}.{name}" if where else name
+def _object(
+    value: Any, where: str, rules: Mapping[str, _Rule], required: Collection[str] = ()
+) -> None:
+    """Check an object's fields; in the body itself, null is as good as none."""
+    if not isinstance(value, dict):
+        raise _wrong(where or "the body", value, "a JSON object")
+    place = f"{where}." if where else ""
+    for name in value:
+        if name not in rules:
             raise APIError(
-                f"Unrecognized field {param!r}; allowed: {_listed(allowed)}.",
+                f"Unrecognized field {place + name!r}; allowed: {_listed(rules)}.",
                 code="unknown_parameter",
-                param=param,
+                param=place + name,
             )
-
-
-def _one_of(
-    thing: Mapping[str, Any],
-    name: str,
-    allowed: Collection[str],
-    where: str = "",
-    *,
-    required: bool = False,
-) -> None:
-    value = thing.get(name)
-    if (required or value is not None) and (not isinstance(value, str) or value not in allowed):
-        raise _wrong(f"{where}.{name}" if where else name, value, _listed(allowed))
-
-
-def _text(
-    thing: Mapping[str, Any], name: str, where: str, *, required: bool = False, empty: bool = False
-) -> None:
-    value = thing.get(name)
-    if value is None and not required:
-        return
-    if not isinstance(value, str) or not (empty or value.strip()):
-        allowed = "a string" if empty else "a string that is not empty"
-        raise _wrong(f"{where}.{name}" if where else name, value, allowed)
-
-
-def _number(thing: Mapping[str, Any], name: str, allowed: Range) -> None:
-    value = thing.get(name)
-    if value is None:
-        return
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not allowed.minimum <= value <= allowed.maximum:
-        raise _wrong(name, value, f"a number from {allowed.minimum:g} to {allowed.maximum:g}")
-
-
-def _whole(thing: Mapping[str, Any], name: str, allowed: Range) -> None:
-    value = thing.get(name)
-    if value is None:
-        return
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if not is_whole or not allowed.minimum <= value <= allowed.maximum:
-        upper = "" if allowed.maximum == float("inf") else f" to {allowed.maximum:g}"
-        raise _wrong(name, value, f"an integer from {allowed.minimum:g}{upper}")
+    given = value if where else {name for name, each in value.items() if each is not None}
+    for name, rule in rules.items():
+        if (name in required or name in given) and not rule.fits(value.get(name)):
+            raise _wrong(place + name, value.get(name), rule.allowed)
 
 
 def _wrong(param: str, value: Any, allowed: str) -> APIError:
@@ -243,7 +202,3 @@ def _wrong(param: str, value: Any, allowed: str) -> APIError:
         code="model_not_found" if param == "model" else "invalid_value",
         param=param,
     )
-
-
-def _listed(names: Collection[str]) -> str:
-    return ", ".join(repr(name) for name in names)

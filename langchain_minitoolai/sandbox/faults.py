@@ -12,7 +12,7 @@ answer is lost, the charge is not.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeGuard
+from typing import Any, ClassVar, Literal, TypeAlias, TypeGuard
 
 Route = Literal["chat", "image", "job", "file"]
 """The kind of request: an answer, a new image, a job's status, or a finished image."""
@@ -28,6 +28,7 @@ class ReplaceResponse:
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     charged: bool = False
+    after: ClassVar[None] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Insert:
 class JobOutcome:
     """The outcome of a submitted image once its time is up."""
 
+    after: ClassVar[None] = None
     kind: Literal["fails", "vanishes", "never"]
     answer: Mapping[str, Any] = field(default_factory=dict)
     status: int = 200
@@ -182,11 +184,6 @@ def routes(fault: Fault) -> frozenset[Route]:
     if isinstance(fault, JobOutcome):
         return frozenset({"image"})
     return frozenset({"chat", "image", "job"}) if is_early(fault) else frozenset({"chat"})
-
-
-def place(fault: Fault | None) -> int | None:
-    """Give the number of a stream's events before a fault, or `None` when it strikes elsewhere."""
-    return None if fault is None or isinstance(fault, ReplaceResponse | JobOutcome) else fault.after
 
 
 def is_last(fault: Fault | None) -> bool:

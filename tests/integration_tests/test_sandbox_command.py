@@ -228,5 +228,7 @@ def test_a_script_that_was_not_used_fails_the_test_that_left_it(
 
 def test_no_file_of_the_sandbox_imports_other_modules_than_the_contract() -> None:
     folder = Path(sandbox.__file__).parent
-    ours = re.compile(r"langchain_minitoolai(?:\.(?!sandbox|contract)| import (?!sandbox))\w*")
+    ours = re.compile(
+        r"langchain_minitoolai(?:\.(?!sandbox|contract)| import (?!sandbox|contract))\w*"
+    )
     assert [p.name for p in folder.glob("*.py") if ours.search(p.read_text("utf-8"))] == []

@@ -48,7 +48,7 @@ def test_a_fault_before_the_answer_suits_any_call(fault: faults.Fault) -> None:
 def test_a_fault_inside_a_stream_suits_chats_alone(fault: faults.Fault) -> None:
     assert not faults.is_early(fault)
     assert faults.routes(fault) == {"chat"}
-    assert faults.place(fault) == 2
+    assert fault.after == 2
 
 
 @pytest.mark.parametrize("fault", FATES)
@@ -57,9 +57,9 @@ def test_a_fate_suits_submissions_alone(fault: faults.Fault) -> None:
     assert faults.routes(fault) == {"image"}
 
 
-@pytest.mark.parametrize("fault", [None, faults.status(500), *FATES])
-def test_what_strikes_elsewhere_has_no_place_in_a_stream(fault: faults.Fault | None) -> None:
-    assert faults.place(fault) is None
+@pytest.mark.parametrize("fault", [faults.status(500), *FATES])
+def test_what_strikes_elsewhere_has_no_place_in_a_stream(fault: faults.Fault) -> None:
+    assert fault.after is None
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,8 @@ import random
 import pytest
 from PIL import Image
 
-from langchain_minitoolai.sandbox._image import draw, render, wrapped
+from langchain_minitoolai.sandbox._image import draw, palette, render
 from langchain_minitoolai.sandbox._jobs import full
-from langchain_minitoolai.sandbox._palette import mixed, palette_of
 
 
 def parameters(**fields: object) -> dict[str, object]:
@@ -54,31 +53,30 @@ def test_an_image_is_no_flat_surface() -> None:
     ("prompt", "dark"), [("the moon at midnight", True), ("a sunny desert, golden", False)]
 )
 def test_the_prompt_colors_the_sky(*, prompt: str, dark: bool) -> None:
-    assert palette_of(prompt, random.Random(0)).is_dark is dark
+    assert (sum(palette(prompt, random.Random(0))[0]) < 100) is dark
 
 
 def test_a_prompt_without_colors_takes_any() -> None:
-    assert len({palette_of("hello", random.Random(seed)) for seed in range(40)}) > 3
+    assert len({palette("hello", random.Random(seed))[0] for seed in range(40)}) > 3
 
 
-def test_colors_mix() -> None:
-    assert mixed((0, 0, 0), (10, 20, 30), 0.5) == (5, 10, 15)
+def test_stars_stand_in_a_dark_sky_alone() -> None:
+    def bright(prompt: str) -> int:
+        sky = opened(render(prompt, 512, 512, "x")).crop((0, 0, 512, 50)).convert("L")
+        return sum(sky.histogram()[200:])
+
+    assert bright("stars at night") > 20
+    assert bright("dusk, red") == 0
 
 
-@pytest.mark.parametrize(
-    ("text", "lines"),
-    [
-        ("", []),
-        ("a b c", ["a b c"]),
-        ("aaa bbb ccc", ["aaa", "bbb", "ccc"]),
-        ("abcdefgh i", ["abcde", "fgh i"]),
-        ("aaaa bbbb cccc dddd eeee", ["aaaa", "bbbb", "cccc", "dddd…"]),
-        ("aaaaa bbbbb ccccc ddddd eeeee", ["aaaaa", "bbbbb", "ccccc", "dddd…"]),
-    ],
-)
-def test_a_caption_is_broken_into_lines_that_fit(text: str, lines: list[str]) -> None:
-    assert wrapped(text, lambda line: len(line) <= 5) == lines
+@pytest.mark.parametrize("prompt", ["W" * 500, "i" * 500, "a few words " * 50, "å 漢字" * 100])
+def test_a_caption_stays_in_its_image(prompt: str) -> None:
+    image = opened(render(prompt, 256, 256, "x")).convert("L")
+    text, margin = (image.crop((left, 190, left + 12, 256)) for left in (12, 244))
+    assert sum(text.histogram()[200:]) > 0
+    assert sum(margin.histogram()[200:]) == 0
 
 
-def test_a_caption_in_no_space_at_all_still_ends() -> None:
-    assert wrapped("abc def", lambda _: False) == ["a", "b", "c", "…"]
+@pytest.mark.parametrize("prompt", ["two\nlines", "\u200b", "\u200bx", "x"])
+def test_any_text_makes_a_caption(prompt: str) -> None:
+    assert opened(draw(parameters(prompt=prompt))).info["Description"] == prompt

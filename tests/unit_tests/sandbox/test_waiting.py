@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
+from langchain_minitoolai.sandbox._app import unless_gone, until_gone
 from langchain_minitoolai.sandbox._validation import APIError
-from langchain_minitoolai.sandbox._waiting import unless_gone, until_gone
 
 
 def request(*kinds: str) -> Request:
