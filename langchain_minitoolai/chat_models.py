@@ -32,7 +32,7 @@ from langchain_minitoolai._chat.request import (
     detect_native_tools,
     probe_request,
 )
-from langchain_minitoolai._chat.stream import ChatStreamParser, Delta
+from langchain_minitoolai._chat.stream import ChatStreamParser
 from langchain_minitoolai._chat.structured import Method, structured_output
 from langchain_minitoolai._chat.tokens import count_request_tokens, count_text_tokens
 from langchain_minitoolai._chat.usage import model_profile, zero_cost_of_cache_hits
@@ -213,15 +213,15 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         request = self._request(messages, stop, kwargs)
         client = self._sync_client()
-        stream, response = client.stream(self._send(request, client.clock, collect=False))
+        response = client.execute(self._send(request, client.clock, collect=False))
         request.response_builder.http_metadata = response_metadata(response)
-        with closing(stream.__iter__()) as batches:
+        with closing(response.stream) as batches:
             for deltas in batches:
                 for chunk in request.response_builder.chunks(deltas):
                     if run_manager:
                         run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-        for chunk in request.response_builder.final_chunks(stream.reader):
+        for chunk in request.response_builder.final_chunks(response.reader):
             if run_manager:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
@@ -236,15 +236,15 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         request = self._request(messages, stop, kwargs)
         client = self._async_client()
-        stream, response = await client.stream(self._send(request, client.clock, collect=False))
+        response = await client.execute(self._send(request, client.clock, collect=False))
         request.response_builder.http_metadata = response_metadata(response)
-        async with aclosing(stream.__aiter__()) as batches:
+        async with aclosing(response.stream) as batches:
             async for deltas in batches:
                 for chunk in request.response_builder.chunks(deltas):
                     if run_manager:
                         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-        for chunk in request.response_builder.final_chunks(stream.reader):
+        for chunk in request.response_builder.final_chunks(response.reader):
             if run_manager:
                 await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
@@ -265,9 +265,9 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
 
     def _send(
         self, request: ChatRequest, clock: Clock, *, collect: bool
-    ) -> Workflow[StreamResponse[Delta, ChatStreamParser]]:
+    ) -> Workflow[StreamResponse[ChatStreamParser]]:
         """Send a request; `collect` reads the answer to its end, so that it can be retried."""
-        sent: StreamRequest[Delta, ChatStreamParser] = StreamRequest(
+        sent: StreamRequest[ChatStreamParser] = StreamRequest(
             contract.CHAT_PATH,
             request.body,
             timeout=self.timeout,
@@ -280,7 +280,7 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
     def _complete(self, request: ChatRequest, clock: Clock) -> Workflow[ChatResult]:
         response = yield from self._send(request, clock, collect=True)
         request.response_builder.http_metadata = response_metadata(response)
-        return request.response_builder.result(response.stream.items, response.stream.reader)
+        return request.response_builder.result(response.items, response.reader)
 
     @override
     def _transport_config(self) -> TransportConfig:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 from langchain_minitoolai import errors
+from langchain_minitoolai._http.body import DONE, Event, EventTooLargeError, SSEDecoder
 from langchain_minitoolai._http.effects import MAX_JSON_BODY
 from langchain_minitoolai._http.error_mapping import (
     MAX_ERROR_BODY,
@@ -14,7 +15,6 @@ from langchain_minitoolai._http.error_mapping import (
     parse_json_object,
     summarize_body,
 )
-from langchain_minitoolai._http.sse import DONE, Event, EventTooLargeError, SSEDecoder
 from langchain_minitoolai._redaction import MAX_MESSAGE, tidy
 
 Delta: TypeAlias = str | list[dict[str, Any]]

@@ -3,21 +3,18 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, Final, Generic, TypeVar, cast
-
-import httpx
+from typing import Any, Final, TypeVar, cast
 
 from langchain_minitoolai import errors
 from langchain_minitoolai._http.body import BoundedBody, StreamReader
-from langchain_minitoolai._http.client import OK, BaseClient, host_and_port, pinned_request
-from langchain_minitoolai._http.deadline import Deadline
+from langchain_minitoolai._http.client import BaseClient
 from langchain_minitoolai._http.effects import (
-    BodyReader,
     Download,
     Effect,
+    Invoke,
     Request,
+    Resolve,
     Response,
-    ResponseStream,
     Sleep,
     StreamRequest,
     StreamResponse,
@@ -26,10 +23,9 @@ from langchain_minitoolai._http.effects import (
 )
 from langchain_minitoolai._http.error_mapping import map_transport_error
 from langchain_minitoolai._http.pool import PooledClient
-from langchain_minitoolai._http.transport import ExchangeTrace, resolve
+from langchain_minitoolai._http.transport import Deadline, ExchangeTrace
 
 T = TypeVar("T")
-R = TypeVar("R", bound=BodyReader[Any])
 
 
 class AsyncClient(BaseClient):
@@ -57,23 +53,16 @@ class AsyncClient(BaseClient):
                 workflow.close()  # now: a kept traceback would keep it, and what it holds
                 raise
 
-    async def stream(
-        self, workflow: Workflow[StreamResponse[T, R]]
-    ) -> tuple["AsyncStream[T, R]", StreamResponse[T, R]]:
-        """Perform a workflow that ends in an open stream; return it and its response."""
-        response = await self.execute(workflow)
-        return cast("AsyncStream[T, R]", response.stream), response
-
     async def _perform(self, effect: Effect) -> Any:
-        if isinstance(effect, Request):
-            return await self._exchange(effect)
-        if isinstance(effect, Download):
-            return await self._download(effect)
         if isinstance(effect, Sleep):
             return await asyncio.sleep(effect.seconds)
+        if isinstance(effect, Invoke):
+            return await effect.arun()
         if isinstance(effect, Uninterrupted):
             return await self._run_uninterrupted(effect)
-        return await effect.arun()
+        if isinstance(effect, Resolve):
+            return await self._resolve(effect)
+        return await self._exchange(effect)
 
     async def _run_uninterrupted(self, effect: Uninterrupted[T]) -> T:
         """Run a workflow in a task of its own, which outlives a cancelled call."""
@@ -96,59 +85,45 @@ class AsyncClient(BaseClient):
             raise error
         return cast("T", result)
 
-    async def _exchange(self, request: Request) -> Response:
-        deadline, trace = Deadline(self.clock, request.timeout, request.deadline), ExchangeTrace()
+    async def _resolve(self, effect: Resolve) -> list[str] | None:
+        deadline = Deadline(self.clock, effect.timeout, effect.deadline)
         try:
-            pooled = await self.pool.async_client(new_connection=request.new_connection)
-            extensions = {"trace": trace.arecord, **deadline.async_extensions()}
-            prepared = self.build_request(pooled.client, request, extensions)
-            exchange = AsyncExchange(pooled, deadline, trace)
-            await exchange.send(prepared, self._send_options(request))
-        except Exception as caught:  # noqa: BLE001 - whatever a transport raises
-            failure = self._failure(caught, deadline, trace)
-        else:
-            return await self._read(request, exchange)
+            async with asyncio.timeout(deadline.remaining()):
+                return await asyncio.to_thread(self._look_up, effect.url, is_async=True)
+        except Exception as caught:  # noqa: BLE001 - whatever is no URL, too
+            failure = self._failure(effect, caught, deadline)
         raise failure
 
-    async def _read(self, request: Request, exchange: "AsyncExchange") -> Response:
+    async def _exchange(self, effect: Request | Download) -> Response:
+        deadline, trace = self._deadline(effect), ExchangeTrace()
+        try:
+            origin, new_connection = self._route(effect)
+            pooled = await self.pool.async_client(origin, new_connection=new_connection)
+            extensions = {"trace": trace.arecord, **deadline.async_extensions()}
+            request, options = self._prepare(pooled.client, effect, extensions)
+            exchange = AsyncExchange(pooled, deadline, trace)
+            await exchange.send(request, options)
+        except Exception as caught:  # noqa: BLE001 - whatever a transport raises
+            failure = self._failure(effect, caught, deadline, trace)
+        else:
+            return await self._read(effect, exchange)
+        raise failure
+
+    async def _read(self, effect: Request | Download, exchange: "AsyncExchange") -> Response:
         response = exchange.response
         try:
-            reader = self._reader(request, response, exchange.deadline)
+            reader = self._reader(effect, response, exchange.deadline)
         except errors.MiniToolAIError:
             await exchange.aclose()
             raise
+        head = response.status_code, response.headers
         if isinstance(reader, BoundedBody):
-            return self._response(response, await exchange.read_bounded(reader))
-        stream: AsyncStream[Any, Any] = AsyncStream(exchange, reader)
-        if cast("StreamRequest[Any, Any]", request).collect:
-            stream.items = [item async for items in stream for item in items]
-        return StreamResponse(response.status_code, response.headers, stream=stream)
-
-    async def _download(self, download: Download) -> Response:
-        deadline, trace = Deadline(self.clock, download.timeout, download.deadline), ExchangeTrace()
-        try:
-            url = httpx.URL(download.url)
-            pooled = await self.pool.async_client(new_connection=True)
-            exchange = AsyncExchange(pooled, deadline, trace)
-            async with asyncio.timeout(deadline.remaining()):
-                found = await asyncio.to_thread(resolve, *host_and_port(url))
-            extensions = {"trace": trace.arecord, **deadline.async_extensions()}
-            prepared = pinned_request(pooled.client, url, download.pick_ip(found), extensions)
-            options = {"auth": None, "stream": True, "follow_redirects": False}
-            await exchange.send(prepared, options)
-        except Exception as caught:  # noqa: BLE001 - whatever a transport raises
-            failure = map_transport_error(caught, deadline, trace, peer="the host of the URL")
-        else:
-            return await self._read_download(download, exchange)
-        raise failure
-
-    async def _read_download(self, download: Download, exchange: "AsyncExchange") -> Response:
-        response = exchange.response
-        async with aclosing(exchange):
-            if response.status_code != OK:
-                return Response(response.status_code, response.headers)
-            body = BoundedBody(OK, response.headers, download.max_bytes, exchange.deadline)
-            return Response(OK, response.headers, await exchange.read_bounded(body))
+            return Response(*head, await exchange.read(reader))
+        stream = exchange.parse(reader)
+        if isinstance(effect, StreamRequest) and not effect.collect:
+            return StreamResponse(*head, reader=reader.parser, stream=stream)
+        items = [item async for batch in stream for item in batch]
+        return StreamResponse(*head, reader=reader.parser, items=items)
 
 
 class _DetachedTask(asyncio.Task[T]):
@@ -273,14 +248,26 @@ class AsyncExchange:
             self.failure = map_transport_error(caught, self.deadline, headers_received=True)
         raise StopAsyncIteration
 
-    async def read_bounded(self, body: BoundedBody) -> bytes:
-        """Read the body in one piece, and close it."""
+    async def read(self, body: BoundedBody) -> bytes:
+        """Read the body in one piece, as far as it is wanted, and close it."""
+        async with aclosing(self):
+            while not body.truncated and (block := await anext(self, None)) is not None:
+                body.feed(block)
+        return body.end(self.failure)
+
+    async def parse(self, reader: StreamReader[Any]) -> AsyncGenerator[list[Any]]:
+        """Yield what a parser makes of the body, some items at a time, and close it at the end.
+
+        Raises:
+            MiniToolAIError: If the body breaks off, is incomplete, or reports an error.
+        """
         async with aclosing(self):
             async for block in self:
-                body.feed(block)
-                if body.truncated:
-                    break
-        return body.end(self.failure)
+                items = reader.feed(block)
+                if items:
+                    yield items
+                    reader.consumed()
+            yield reader.end(self.failure)
 
     async def aclose(self) -> None:
         """Give the connection back, or close it; another cancellation can't prevent that."""
@@ -295,28 +282,3 @@ class AsyncExchange:
             connection = self.response.extensions.get("network_stream")
             if connection is not None and not self._is_whole:
                 await connection.aclose()
-
-
-class AsyncStream(ResponseStream[T, R], Generic[T, R]):
-    """An open body; iterating gives what its parser makes of it, some items at a time."""
-
-    def __init__(self, exchange: AsyncExchange, reader: StreamReader[T, R]) -> None:
-        """Take over an open exchange."""
-        super().__init__(reader.parser)
-        self._exchange = exchange
-        self._stream_reader = reader
-
-    async def __aiter__(self) -> AsyncGenerator[list[T]]:
-        """Read the body to its end, and close it whatever happens.
-
-        Raises:
-            MiniToolAIError: If the body breaks off, is incomplete, or reports an error.
-        """
-        reader, exchange = self._stream_reader, self._exchange
-        async with aclosing(exchange):
-            async for block in exchange:
-                items = reader.feed(block)
-                if items:
-                    yield items
-                    reader.consumed()
-            yield reader.end(exchange.failure)

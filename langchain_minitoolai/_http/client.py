@@ -5,23 +5,22 @@ import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import closing
 from contextvars import copy_context
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import httpx
 from pydantic_core import to_json
 
 from langchain_minitoolai import errors
 from langchain_minitoolai._http.body import BoundedBody, StreamReader
-from langchain_minitoolai._http.deadline import Deadline
 from langchain_minitoolai._http.effects import (
-    BodyReader,
     Download,
     Effect,
+    Invoke,
     Request,
+    Resolve,
     Response,
-    ResponseStream,
     Sleep,
     StreamRequest,
     StreamResponse,
@@ -30,12 +29,17 @@ from langchain_minitoolai._http.effects import (
 )
 from langchain_minitoolai._http.error_mapping import map_transport_error
 from langchain_minitoolai._http.pool import ClientPool
-from langchain_minitoolai._http.transport import ExchangeTrace, resolve
+from langchain_minitoolai._http.transport import (
+    CONNECT_TIMEOUT,
+    Deadline,
+    ExchangeTrace,
+    Origin,
+    resolve,
+)
 from langchain_minitoolai._redaction import hiding
 from langchain_minitoolai._version import __version__
 
 T = TypeVar("T")
-R = TypeVar("R", bound=BodyReader[Any])
 
 USER_AGENT: Final = f"langchain-minitoolai/{__version__}"
 """The `User-Agent` of every request."""
@@ -74,7 +78,7 @@ class BaseClient:
     """Where requests go, and as whom: what both clients share.
 
     Attributes:
-        netloc: The service's host and port, for errors.
+        origin: The service's.
     """
 
     clock = staticmethod(time.monotonic)
@@ -96,7 +100,7 @@ class BaseClient:
         """
         self.pool = pool
         self.api_key = api_key
-        self.netloc = _netloc(httpx.URL(base_url))
+        self.origin = Origin.of(base_url)
         self._base_url = base_url
         self._urls: dict[str, httpx.URL] = {}
         self._auth = BearerAuth(api_key)
@@ -134,34 +138,56 @@ class BaseClient:
             self._urls[path] = httpx.URL(self._base_url + path)
         return self._urls[path]
 
-    def _send_options(self, request: Request) -> dict[str, Any]:
-        auth = self._auth if request.send_auth else None
-        return {"auth": auth, "stream": True, "follow_redirects": False}
+    def _prepare(
+        self, client: Any, effect: Request | Download, extensions: Mapping[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        """Return the request to send, and the options to send it with."""
+        options: dict[str, Any] = {"auth": None, "stream": True, "follow_redirects": False}
+        if isinstance(effect, Download):
+            return pinned_request(client, effect, extensions), options
+        options["auth"] = self._auth if effect.send_auth else None
+        return self.build_request(client, effect, extensions), options
+
+    def _route(self, effect: Request | Download) -> tuple[Origin, bool]:
+        """Return where a request goes, and whether on a connection of its own."""
+        if isinstance(effect, Download):
+            return Origin.of(effect.url), True
+        return self.origin, effect.new_connection
+
+    def _look_up(self, url: str, *, is_async: bool) -> list[str] | None:
+        origin = Origin.of(url)
+        proxy = self.pool.proxy_for(origin, is_async=is_async)
+        return resolve(origin.host, origin.port, numeric=proxy is not None)
+
+    def _deadline(self, effect: Request | Download) -> Deadline:
+        connect = effect.connect_timeout if isinstance(effect, Download) else CONNECT_TIMEOUT
+        return Deadline(self.clock, effect.timeout, effect.deadline, connect)
 
     def _failure(
-        self, caught: Exception, deadline: Deadline, trace: ExchangeTrace
+        self,
+        effect: Request | Resolve | Download,
+        caught: Exception,
+        deadline: Deadline,
+        trace: ExchangeTrace | None = None,
     ) -> errors.MiniToolAIError:
+        is_ours = isinstance(effect, Request)
+        peer = f"the service at {self.origin.netloc}" if is_ours else "the host of the URL"
         with hiding(self.api_key):
-            return map_transport_error(
-                caught, deadline, trace, peer=f"the service at {self.netloc}"
-            )
+            return map_transport_error(caught, deadline, trace, peer=peer)
 
-    def _response(self, response: Any, body: bytes) -> Response:
-        """Make the outcome of a request whose body was read whole."""
-        return Response(response.status_code, response.headers, body)
-
-    def _reader(self, request: Request, response: Any, deadline: Deadline) -> Any:
-        """Choose what reads a body: its parser, or a `BoundedBody`."""
+    def _reader(
+        self, effect: Request | Download, response: Any, deadline: Deadline
+    ) -> "StreamReader[Any] | BoundedBody":
+        """Choose what reads a body."""
         status, headers = response.status_code, response.headers
-        _logger.debug("%s answered with HTTP %d", request.path, status)
-        if isinstance(request, StreamRequest) and status < _REDIRECT:
-            return StreamReader(headers, request.reader(self.api_key), deadline)
+        if isinstance(effect, Download):
+            body = BoundedBody(status, headers, effect.max_bytes, deadline)
+            body.truncated |= status != OK
+            return body
+        _logger.debug("%s answered with HTTP %d", effect.path, status)
+        if isinstance(effect, StreamRequest) and status < _REDIRECT:
+            return StreamReader(headers, effect.reader(self.api_key), deadline)
         return BoundedBody(status, headers)
-
-
-def _netloc(url: httpx.URL) -> str:
-    host, port = host_and_port(url)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _to_json(body: Mapping[str, Any]) -> bytes:
@@ -190,14 +216,15 @@ def _find_unserializable(value: Any, place: str) -> Iterator[tuple[str, str]]:
             yield place, text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
-def pinned_request(client: Any, url: httpx.URL, ip: str, extensions: Mapping[str, Any]) -> Any:
+def pinned_request(client: Any, download: Download, extensions: Mapping[str, Any]) -> Any:
     """Build a bare request that connects to a checked address and asks for the host's name.
 
     The client's own headers and parameters, which may hold secrets, are not for a foreign host.
     """
+    url = httpx.URL(download.url)
     pinned = client.build_request(
         "GET",
-        str(url.copy_with(host=ip)),
+        str(url.copy_with(host=download.ip or url.host)),
         extensions={**extensions, "sni_hostname": url.raw_host.decode("ascii")},
     )
     pinned.url = pinned.url.copy_with(query=url.query or None)
@@ -231,23 +258,16 @@ class SyncClient(BaseClient):
                 workflow.close()  # now: a kept traceback would keep it, and what it holds
                 raise
 
-    def stream(
-        self, workflow: Workflow[StreamResponse[T, R]]
-    ) -> tuple["Stream[T, R]", StreamResponse[T, R]]:
-        """Perform a workflow that ends in an open stream; return it and its response."""
-        response = self.execute(workflow)
-        return cast("Stream[T, R]", response.stream), response
-
     def _perform(self, effect: Effect) -> Any:
-        if isinstance(effect, Request):
-            return self._exchange(effect)
-        if isinstance(effect, Download):
-            return self._download(effect)
         if isinstance(effect, Sleep):
             return time.sleep(effect.seconds)
+        if isinstance(effect, Invoke):
+            return effect.run()
         if isinstance(effect, Uninterrupted):
             return self._run_uninterrupted(effect)
-        return effect.run()
+        if isinstance(effect, Resolve):
+            return self._resolve(effect)
+        return self._exchange(effect)
 
     def _run_uninterrupted(self, effect: Uninterrupted[T]) -> T:
         """Run a workflow in a thread, where no signal handler can raise."""
@@ -272,125 +292,88 @@ class SyncClient(BaseClient):
             raise error
         return future.result()
 
-    def _exchange(self, request: Request) -> Response:
-        deadline, trace = Deadline(self.clock, request.timeout, request.deadline), ExchangeTrace()
+    def _resolve(self, effect: Resolve) -> list[str] | None:
         try:
-            client = self.pool.client(new_connection=request.new_connection)
-            extensions = {"trace": trace.record, **deadline.sync_extensions()}
-            prepared = self.build_request(client, request, extensions)
-            response = client.send(prepared, **self._send_options(request))
-        except Exception as caught:  # noqa: BLE001 - whatever a transport raises
-            failure = self._failure(caught, deadline, trace)
-        else:
-            return self._read(request, response, deadline)
+            return self._look_up(effect.url, is_async=False)
+        except Exception as caught:  # noqa: BLE001 - whatever is no URL, too
+            failure = self._failure(effect, caught, Deadline(self.clock, effect.timeout, None))
         raise failure
 
-    def _read(self, request: Request, response: Any, deadline: Deadline) -> Response:
-        with _closed_on_error(response):
-            reader = self._reader(request, response, deadline)
+    def _exchange(self, effect: Request | Download) -> Response:
+        deadline, trace = self._deadline(effect), ExchangeTrace()
+        try:
+            origin, new_connection = self._route(effect)
+            client = self.pool.client(origin, new_connection=new_connection)
+            extensions = {"trace": trace.record, **deadline.sync_extensions()}
+            request, options = self._prepare(client, effect, extensions)
+            response = client.send(request, **options)
+        except Exception as caught:  # noqa: BLE001 - whatever a transport raises
+            failure = self._failure(effect, caught, deadline, trace)
+        else:
+            return self._read(effect, SyncExchange(response, deadline))
+        raise failure
+
+    def _read(self, effect: Request | Download, exchange: "SyncExchange") -> Response:
+        response = exchange.response
+        try:
+            reader = self._reader(effect, response, exchange.deadline)
+        except errors.MiniToolAIError:
+            response.close()
+            raise
+        head = response.status_code, response.headers
         if isinstance(reader, BoundedBody):
-            return self._response(response, _read_bounded(response, reader, deadline))
-        stream: Stream[Any, Any] = Stream(response, reader, deadline)
-        if cast("StreamRequest[Any, Any]", request).collect:
-            stream.items = [item for items in stream for item in items]
-        return StreamResponse(response.status_code, response.headers, stream=stream)
-
-    def _download(self, download: Download) -> Response:
-        deadline, trace = Deadline(self.clock, download.timeout, download.deadline), ExchangeTrace()
-        try:
-            url = httpx.URL(download.url)
-            client = self.pool.client(new_connection=True)
-            ip = download.pick_ip(resolve(*host_and_port(url)))
-            extensions = {"trace": trace.record, **deadline.sync_extensions()}
-            prepared = pinned_request(client, url, ip, extensions)
-            response = client.send(prepared, auth=None, stream=True, follow_redirects=False)
-        except Exception as caught:  # noqa: BLE001 - whatever a transport raises
-            failure = map_transport_error(caught, deadline, trace, peer="the host of the URL")
-        else:
-            with closing(response):
-                if response.status_code != OK:
-                    return Response(response.status_code, response.headers)
-                body = BoundedBody(OK, response.headers, download.max_bytes, deadline)
-                content = _read_bounded(response, body, deadline)
-            return Response(OK, response.headers, content)
-        raise failure
+            return Response(*head, exchange.read(reader))
+        stream = exchange.parse(reader)
+        if isinstance(effect, StreamRequest) and not effect.collect:
+            return StreamResponse(*head, reader=reader.parser, stream=stream)
+        items = [item for batch in stream for item in batch]
+        return StreamResponse(*head, reader=reader.parser, items=items)
 
 
-class Stream(ResponseStream[T, R], Generic[T, R]):
-    """An open body; iterating gives what its parser makes of it, some items at a time."""
+class SyncExchange:
+    """One response whose body is read in the calling thread.
 
-    def __init__(self, response: Any, reader: StreamReader[T, R], deadline: Deadline) -> None:
+    Attributes:
+        response: The response.
+        deadline: The time that is left.
+        failure: What ended the body, if not the server.
+    """
+
+    def __init__(self, response: Any, deadline: Deadline) -> None:
         """Take over an open response."""
-        super().__init__(reader.parser)
-        self._response = response
-        self._stream_reader = reader
-        self._deadline = deadline
+        self.response = response
+        self.deadline = deadline
+        self.failure: errors.MiniToolAIError | None = None
 
-    def __iter__(self) -> Generator[list[T]]:
-        """Read the body to its end, and close it whatever happens.
+    def __iter__(self) -> Iterator[bytes]:
+        """Iterate over the raw blocks; a connection error ends them and is kept."""
+        try:
+            blocks = iter(self.response.stream)
+            self.deadline.remaining()
+            for block in blocks:
+                yield block
+                self.deadline.remaining()
+        except Exception as caught:  # noqa: BLE001 - whatever a transport raises
+            self.failure = map_transport_error(caught, self.deadline, headers_received=True)
+
+    def read(self, body: BoundedBody) -> bytes:
+        """Read the body in one piece, as far as it is wanted, and close it."""
+        with closing(self.response):
+            blocks = iter(self)
+            while not body.truncated and (block := next(blocks, None)) is not None:
+                body.feed(block)
+        return body.end(self.failure)
+
+    def parse(self, reader: StreamReader[Any]) -> Generator[list[Any]]:
+        """Yield what a parser makes of the body, some items at a time, and close it at the end.
 
         Raises:
             MiniToolAIError: If the body breaks off, is incomplete, or reports an error.
         """
-        reader, failure = self._stream_reader, None
-        with closing(self._response):
-            blocks = iter(self._response.stream)
-            while True:
-                try:
-                    self._deadline.remaining()
-                    block = next(blocks, None)
-                except Exception as caught:  # noqa: BLE001 - whatever a transport raises
-                    failure = map_transport_error(caught, self._deadline, headers_received=True)
-                    break
-                if block is None:
-                    break
+        with closing(self.response):
+            for block in self:
                 items = reader.feed(block)
                 if items:
                     yield items
                     reader.consumed()
-            yield reader.end(failure)
-
-
-class _Blocks:
-    """The raw blocks of a body; an error of the connection ends them, and is kept.
-
-    Attributes:
-        failure: What ended them, if not the server.
-    """
-
-    def __init__(self, response: Any, deadline: Deadline) -> None:
-        self.failure: errors.MiniToolAIError | None = None
-        self._response = response
-        self._deadline = deadline
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            for block in self._response.stream:
-                yield block
-                self._deadline.remaining()
-        except Exception as caught:  # noqa: BLE001 - whatever a transport raises
-            self.failure = map_transport_error(caught, self._deadline, headers_received=True)
-
-
-def _read_bounded(response: Any, body: BoundedBody, deadline: Deadline) -> bytes:
-    blocks = _Blocks(response, deadline)
-    with closing(response):
-        for block in blocks:
-            body.feed(block)
-            if body.truncated:
-                break
-    return body.end(blocks.failure)
-
-
-@contextmanager
-def _closed_on_error(response: Any) -> Iterator[None]:
-    try:
-        yield
-    except errors.MiniToolAIError:
-        response.close()
-        raise
-
-
-def host_and_port(url: httpx.URL) -> tuple[str, int]:
-    """Return a URL's host, as it is sent, and its port."""
-    return url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80)
+            yield reader.end(self.failure)

@@ -1,8 +1,7 @@
 """Effects of the sans-I/O workflows: requests, downloads, sleeps, calls of a function.
 
-A workflow is a generator. It yields an effect, is sent its outcome, may have an exception thrown
-in, and returns its result: httpx's `auth_flow`, one level up. `SyncClient.execute` and
-`AsyncClient.execute` perform the effects, so a workflow needs no network, clock or event loop.
+A workflow is a generator: it yields an effect, is sent its outcome, may have an exception thrown
+in, and returns its result. So it needs no network, clock or event loop.
 """
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
@@ -10,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
-R = TypeVar("R", bound="BodyReader[Any]")
+R = TypeVar("R", bound="BodyReader")
 
 MAX_JSON_BODY = 8 * 1024 * 1024
 """The most bytes of a JSON body."""
 
 
-class BodyReader(Protocol[T]):
+class BodyReader(Protocol):
     """Parses a response body block by block and knows whether it is complete.
 
     Attributes:
@@ -31,15 +30,13 @@ class BodyReader(Protocol[T]):
     usage: dict[str, Any] | None
 
     @property
-    def complete(self) -> bool:
-        """Whether the end of the content was seen."""
-        ...
+    def complete(self) -> bool: ...
 
-    def feed(self, block: bytes) -> list[T]:
+    def feed(self, block: bytes) -> list[Any]:
         """Parse the next bytes; an error after some items is deferred."""
         ...
 
-    def end(self) -> list[T]:
+    def end(self) -> list[Any]:
         """Parse the end of the body, or raise if it is incomplete."""
         ...
 
@@ -74,7 +71,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamRequest(Request, Generic[T, R]):
+class StreamRequest(Request, Generic[R]):
     """A request whose success is parsed by a reader; its outcome is a `StreamResponse`.
 
     Attributes:
@@ -88,6 +85,19 @@ class StreamRequest(Request, Generic[T, R]):
 
 
 @dataclass(frozen=True, slots=True)
+class Resolve:
+    """A look-up of the host of a foreign URL; its outcome is a list of IP addresses.
+
+    It is `None` where a proxy is asked for the URL, and looks the name up itself; a host that is
+    an address is always returned.
+    """
+
+    url: str
+    timeout: float
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
 class Download:
     """A bare `GET` of a foreign URL, without our key; its outcome is a `Response`.
 
@@ -95,17 +105,19 @@ class Download:
 
     Attributes:
         url: What to fetch.
-        pick_ip: Chooses the address to connect to among those that the host resolves to, or raises.
         max_bytes: The most bytes of the body.
         timeout: Seconds without progress before the download is given up.
         deadline: When it must be over, on the client's clock.
+        ip: The address to connect to; by default the host, as a proxy looks it up.
+        connect_timeout: Seconds to connect, at most.
     """
 
     url: str
-    pick_ip: Callable[[list[str]], str] = field(repr=False)
     max_bytes: int
     timeout: float
     deadline: float
+    ip: str | None = None
+    connect_timeout: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,28 +137,20 @@ class Response:
     attempts: int = 1
 
 
-@dataclass(slots=True)
-class ResponseStream(Generic[T, R]):
-    """A successful body, and what of it was parsed.
-
-    Attributes:
-        reader: Its parser.
-        items: All that was parsed, where the body was collected.
-    """
-
-    reader: R
-    items: list[T] = field(default_factory=list)
-
-
 @dataclass(frozen=True, slots=True)
-class StreamResponse(Response, Generic[T, R]):
+class StreamResponse(Response, Generic[R]):
     """A success whose body is parsed by a reader.
 
     Attributes:
-        stream: The collected body, or the open one.
+        reader: The parser of the body.
+        items: All that was parsed, where the body was collected.
+        stream: Else a generator, async from an async client, of the items of each block; it
+            closes the body at its end, or when it is closed.
     """
 
-    stream: ResponseStream[T, R] = field(kw_only=True)
+    reader: R = field(kw_only=True)
+    items: list[Any] = field(default_factory=list, kw_only=True)
+    stream: Any = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +185,7 @@ class Uninterrupted(Generic[T]):
         return self.start(lambda: self.cancelled)
 
 
-Effect: TypeAlias = Request | Download | Sleep | Invoke | Uninterrupted[Any]
+Effect: TypeAlias = Request | Resolve | Download | Sleep | Invoke | Uninterrupted[Any]
 Workflow: TypeAlias = Generator[Effect, Any, T]
 Clock: TypeAlias = Callable[[], float]
 """Seconds on a monotonic scale."""

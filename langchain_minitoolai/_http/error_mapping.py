@@ -9,9 +9,8 @@ from typing import Any, Final
 from pydantic_core import from_json
 
 from langchain_minitoolai import errors
-from langchain_minitoolai._http.deadline import Deadline
 from langchain_minitoolai._http.effects import Response
-from langchain_minitoolai._http.transport import ExchangeTrace
+from langchain_minitoolai._http.transport import Deadline, ExchangeTrace
 from langchain_minitoolai._redaction import tidy
 
 MAX_ERROR_BODY: Final = 64 * 1024
@@ -49,11 +48,7 @@ _STRONGER: Final = (errors.ContextLengthError, errors.InsufficientCreditError)
 
 
 def error_from_response(response: Response) -> errors.MiniToolAIError:
-    """Make the exception for a response that is no success; the client takes our key out of it.
-
-    Args:
-        response: Any response with a status of 300 or more.
-    """
+    """Make the exception for a response with a status of 300 or more."""
     payload = parse_json_object(response.body) or {}
     code = _code(payload)
     kind = _by_word(code)
@@ -80,13 +75,8 @@ def error_from_response(response: Response) -> errors.MiniToolAIError:
 
 
 def error_from_payload(payload: Mapping[str, Any], *, secret: str = "") -> errors.MiniToolAIError:
-    """Make the exception for an error that the service reports inside a 200.
-
-    Args:
-        payload: The JSON object that reports it.
-        secret: The API key, to be kept out of the message.
-    """
-    code = _code(payload)
+    """Make the exception for an error that the service reports inside a 200, without the key."""
+    code = _code(payload, secret)
     kind = _by_word(code) or errors.ServiceError
     words = _message(payload) if payload else "no reason given"
     error = kind(f"the service reports an error: {words}", status_code=200, code=code)
@@ -94,12 +84,7 @@ def error_from_payload(payload: Mapping[str, Any], *, secret: str = "") -> error
 
 
 def summarize_body(body: bytes, secret: str = "") -> str:
-    """Summarize a body in at most 300 characters: its message, a page's title, or its text.
-
-    Args:
-        body: The body, or its first bytes.
-        secret: The API key, to be left out.
-    """
+    """Summarize a body in at most 300 characters: its message, a page's title, or its text."""
     payload = parse_json_object(body.removeprefix(b"\xef\xbb\xbf"))
     text = _message(payload) if payload else body[:MAX_ERROR_BODY].decode("utf-8", "replace")
     if not payload and text.lstrip("\ufeff \t\r\n").startswith("<"):
@@ -109,14 +94,9 @@ def summarize_body(body: bytes, secret: str = "") -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read the `Retry-After` of a response.
+    """Read the `Retry-After` of a response, in seconds; `None` where it says nothing sensible.
 
-    Args:
-        headers: By lower-case name.
-
-    Returns:
-        Seconds, 0 or more; `None` where it says nothing sensible. A date counts from the
-        response's own `Date`, so that a wrong clock here does no harm.
+    A date counts from the response's own `Date`, so that a wrong clock here does no harm.
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         text = headers.get(name, "").strip()
@@ -131,11 +111,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def response_metadata(response: Response) -> dict[str, Any]:
     """Return what a response adds to `response_metadata`: `request_id`, and `attempts` over 1."""
-    found = {
-        "request_id": request_id(response.headers),
-        "attempts": response.attempts if response.attempts > 1 else None,
-    }
-    return {name: value for name, value in found.items() if value is not None}
+    found = request_id(response.headers)
+    attempts = {"attempts": response.attempts} if response.attempts > 1 else {}
+    return {**({"request_id": found} if found else {}), **attempts}
 
 
 def _date(text: str | None) -> datetime | None:
@@ -167,12 +145,12 @@ def _message(payload: Mapping[str, Any]) -> str:
     return str(dict(payload))
 
 
-def _code(payload: Mapping[str, Any]) -> str | None:
+def _code(payload: Mapping[str, Any], secret: str = "") -> str | None:
     error = payload.get("error")
     inner = error if isinstance(error, Mapping) else payload
     for key in ("code", "type"):
         if isinstance(inner.get(key), str | int) and inner[key]:
-            return tidy(str(inner[key]))
+            return tidy(str(inner[key]), secret)
     return None
 
 

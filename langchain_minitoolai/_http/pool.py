@@ -7,19 +7,21 @@ import asyncio
 import os
 import ssl
 import threading
+import time
 import weakref
 from collections.abc import AsyncGenerator
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.util import find_spec
 from inspect import iscoroutinefunction
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import httpx
 
 from langchain_minitoolai import errors
-from langchain_minitoolai._http.transport import DeadlineTransport, environment_mounts
+from langchain_minitoolai._http.transport import DeadlineTransport, Origin, environment_proxy
 
 CALLS_PER_CLIENT: Final = 8
 """Calls in flight on one async client: httpcore scans all of a client's connections per call."""
@@ -27,6 +29,8 @@ KEEPALIVE_EXPIRY: Final = 30.0
 """Seconds that an idle connection is kept: an agent's tools take longer than httpx's 5."""
 MAX_LOST: Final = 16
 """Connections that an async client may lose to cancellations before another takes its place."""
+_FOREVER: Final = 365 * 24 * 3600.0
+"""Seconds until a timer that only keeps its callback's owner alive as long as its loop."""
 MAX_POOLS: Final = 64
 """Pools remembered; more are one program's per-user proxies."""
 
@@ -72,38 +76,36 @@ def ssl_context(verify: bool | str | ssl.SSLContext) -> ssl.SSLContext:  # noqa:
         raise errors.InvalidInputError(f"verify is {verify!r}; allowed: {allowed}") from None
 
 
-def _make_client(config: TransportConfig, keep: int) -> httpx.Client:
+def _make_client(config: TransportConfig, proxy: str | None, keep: int) -> httpx.Client:
     context = ssl_context(config.verify)
-
-    def transport(proxy: httpx.Proxy | None) -> DeadlineTransport:
-        return DeadlineTransport(
-            context,
-            proxy,
-            max_connections=None,
-            max_keepalive_connections=keep,
-            keepalive_expiry=KEEPALIVE_EXPIRY,
-        )
-
-    proxy = _proxy(config)
-    mounts = environment_mounts(transport) if proxy is None else {}
-    return httpx.Client(transport=transport(proxy), mounts=mounts, cookies=_no_cookies())
+    transport = DeadlineTransport(
+        context,
+        _proxy(config, proxy),
+        max_connections=None,
+        max_keepalive_connections=keep,
+        keepalive_expiry=KEEPALIVE_EXPIRY,
+    )
+    return httpx.Client(transport=transport, cookies=_no_cookies())
 
 
-def _make_async_client(config: TransportConfig, keep: int) -> httpx.AsyncClient:
+def _make_async_client(config: TransportConfig, proxy: str | None, keep: int) -> httpx.AsyncClient:
     if config.aiohttp:
-        return _make_aiohttp_client(config, keep)
+        return _make_aiohttp_client(config, proxy, keep)
     limits = httpx.Limits(
         max_connections=None, max_keepalive_connections=keep, keepalive_expiry=KEEPALIVE_EXPIRY
     )
     return httpx.AsyncClient(
         verify=ssl_context(config.verify),
-        proxy=_proxy(config),
+        proxy=_proxy(config, proxy),
         limits=limits,
         cookies=_no_cookies(),
+        trust_env=False,  # `ClientPool.proxy_for` has read it
     )
 
 
-def _make_aiohttp_client(config: TransportConfig, keep: int) -> httpx.AsyncClient:
+def _make_aiohttp_client(
+    config: TransportConfig, proxy: str | None, keep: int
+) -> httpx.AsyncClient:
     from aiohttp import ClientSession, DummyCookieJar, TCPConnector  # noqa: PLC0415 - an extra
     from httpx_aiohttp import AiohttpTransport  # noqa: PLC0415 - an extra
 
@@ -116,15 +118,8 @@ def _make_aiohttp_client(config: TransportConfig, keep: int) -> httpx.AsyncClien
         )
         return ClientSession(connector=connector, cookie_jar=DummyCookieJar())
 
-    def transport(proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
-        made: httpx.AsyncBaseTransport = AiohttpTransport(
-            verify=context, proxy=proxy, client=session
-        )
-        return made
-
-    proxy = _proxy(config)
-    mounts = environment_mounts(transport) if proxy is None else {}
-    return httpx.AsyncClient(transport=transport(proxy), mounts=mounts, cookies=_no_cookies())
+    transport = AiohttpTransport(verify=context, proxy=_proxy(config, proxy), client=session)
+    return httpx.AsyncClient(transport=transport, cookies=_no_cookies())
 
 
 def _no_cookies() -> CookieJar:
@@ -132,12 +127,12 @@ def _no_cookies() -> CookieJar:
     return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
-def _proxy(config: TransportConfig) -> httpx.Proxy | None:
+def _proxy(config: TransportConfig, proxy: str | None) -> httpx.Proxy | None:
     """Return the proxy; where it speaks TLS itself, it is verified as the service is."""
-    if config.proxy is None:
+    if proxy is None:
         return None
-    tls = config.proxy.lower().startswith("https:")
-    return httpx.Proxy(config.proxy, ssl_context=ssl_context(config.verify) if tls else None)
+    tls = proxy.lower().startswith("https:")
+    return httpx.Proxy(proxy, ssl_context=ssl_context(config.verify) if tls else None)
 
 
 # --- The user's clients -------------------------------------------------------------
@@ -203,6 +198,9 @@ def _check_loop(client: Any) -> None:
 
 # --- Pools --------------------------------------------------------------------------
 
+_Key: TypeAlias = tuple[str | None, bool]
+"""The proxy, and whether the client keeps no connection."""
+
 
 class PooledClient:
     """An async client and what it is busy with.
@@ -211,6 +209,7 @@ class PooledClient:
         client: The client.
         in_flight: The calls on it.
         lost: The closed connections that its pool keeps and scans at each call.
+        used: When it was last handed out.
     """
 
     def __init__(self, client: Any) -> None:
@@ -218,80 +217,74 @@ class PooledClient:
         self.client = client
         self.in_flight = 0
         self.lost = 0
+        self.used = 0.0
 
 
 class LoopPool:
-    """The async clients of one event loop; closed when the loop shuts down."""
+    """The async clients of one event loop, which owns it; closed when the loop shuts down."""
 
-    def __init__(self, config: TransportConfig) -> None:
+    def __init__(self, owner: "ClientPool", loop: asyncio.AbstractEventLoop) -> None:
         """Start without a client."""
-        self._config = config
-        self._single_use: PooledClient | None = None
-        self._clients: list[PooledClient] = []
+        self._config = owner.config
+        self._clients: dict[_Key, list[PooledClient]] = {}
         self._retired: list[PooledClient] = []
         self._closer: AsyncGenerator[None] | None = None
+        # The loop alone holds this pool, by a timer, so that both can be let go together.
+        self._anchor = loop.call_later(_FOREVER, lambda: self)
+        self._owner = weakref.ref(owner, lambda _: self._anchor.cancel())
 
-    async def client(self, *, new_connection: bool) -> PooledClient:
-        """Return a client that can take one more call.
-
-        Args:
-            new_connection: Whether the call must not go over a connection used before; a user's
-                client decides that by itself.
-        """
-        if self._config.http_async_client is not None:
-            return await self._users_client()
-        if self._closer is None:
+    async def client(self, key: _Key) -> PooledClient:
+        """Return a client that can take one more call."""
+        if self._closer is None and self._config.http_async_client is None:
             await asyncio.to_thread(ssl_context, self._config.verify)
-        await self._close_with_loop()
+        if self._closer is None:
+            self._closer = self._close_at_shutdown()
+            await anext(self._closer)
         await self._retire()
-        if new_connection:
-            if self._single_use is None:
-                self._single_use = PooledClient(_make_async_client(self._config, 0))
-            return self._single_use
-        for pooled in self._clients:
-            if pooled.in_flight < CALLS_PER_CLIENT or self._config.aiohttp:
-                return pooled
-        self._clients.append(PooledClient(_make_async_client(self._config, CALLS_PER_CLIENT)))
-        return self._clients[-1]
+        clients = self._clients.setdefault(key, [])
+        for pooled in clients:
+            if pooled.in_flight < CALLS_PER_CLIENT or key[1] or not self._is_scanned:
+                break
+        else:
+            pooled = PooledClient(self._make(key))
+            clients.append(pooled)
+        pooled.used = time.monotonic()
+        return pooled
+
+    @property
+    def _is_scanned(self) -> bool:
+        """Whether each call scans all connections of its client, as httpcore's pool does."""
+        return not self._config.aiohttp and self._config.http_async_client is None
+
+    def _make(self, key: _Key) -> Any:
+        if self._config.http_async_client is not None:
+            return _open_client("http_async_client", self._config.http_async_client, is_async=True)
+        proxy, is_single_use = key
+        return _make_async_client(self._config, proxy, 0 if is_single_use else CALLS_PER_CLIENT)
 
     async def _retire(self) -> None:
-        """Replace clients that lost too many connections; they close once their calls are over."""
-        single = self._single_use
-        worn = [pooled for pooled in self._clients if pooled.lost >= MAX_LOST]
-        self._clients = [pooled for pooled in self._clients if pooled not in worn]
-        if single is not None and single.lost >= MAX_LOST:
-            worn.append(single)
-            self._single_use = None
-        self._retired += worn
+        """Replace what is idle, worn or closed; it is closed once its calls are over."""
+        idle_since = time.monotonic() - KEEPALIVE_EXPIRY
+        is_ours = self._config.http_async_client is None
+        for clients in self._clients.values():
+            for pooled in clients.copy():
+                is_idle = not pooled.in_flight and pooled.used < idle_since
+                is_worn = is_ours and (is_idle or pooled.lost >= MAX_LOST)
+                if is_worn or pooled.client.is_closed:
+                    clients.remove(pooled)
+                    self._retired.append(pooled)
         for pooled in [each for each in self._retired if not each.in_flight]:
             self._retired.remove(pooled)
             await pooled.client.aclose()
 
-    async def _users_client(self) -> PooledClient:
-        given = self._config.http_async_client
-        if self._clients and not self._clients[0].client.is_closed:
-            return self._clients[0]
-        client = _open_client("http_async_client", given, is_async=True)
-        if _is_client(given):
-            _check_loop(client)
-        self._clients = [PooledClient(client)]
-        if not _is_client(given):
-            await self._close_with_loop()
-        return self._clients[0]
-
-    async def _close_with_loop(self) -> None:
-        """Close the clients in their own loop: it finishes its async generators at shutdown."""
-        if self._closer is None:
-            self._closer = self._close_at_shutdown()
-            await anext(self._closer)
-
     async def _close_at_shutdown(self) -> AsyncGenerator[None]:
+        """Close the clients in their own loop: it finishes its async generators at shutdown."""
         try:
             yield
         finally:
-            for pooled in (self._single_use, *self._clients, *self._retired):
-                if pooled is not None:
-                    await pooled.client.aclose()
+            self._anchor.cancel()
+            for pooled in (*chain.from_iterable(self._clients.values()), *self._retired):
+                await pooled.client.aclose()
 
 
 class ClientPool:
@@ -302,27 +295,42 @@ class ClientPool:
         self.config = config
         self._closers: list[weakref.finalize[..., Any]] = []
         self._start()
-        _living.add(self)
+        reset_after_fork(self)
 
     def reset_after_fork(self) -> None:
         """Drop every client without closing it: in a forked child they are the parent's."""
         for closer in self._closers:
             closer.detach()
         self._closers.clear()
-        _dropped.append((self._sync, self._loops))  # an unreferenced client would be closed
+        # An unreferenced client would be closed.
+        _dropped.append((self._sync, list(self._loops.values())))
         self._start()
 
     def _start(self) -> None:
         self._lock = threading.Lock()
-        self._sync: dict[bool, Any] = {}
-        self._loops: dict[asyncio.AbstractEventLoop, LoopPool] = {}
+        self._sync: dict[_Key, Any] = {}
+        self._loops: weakref.WeakValueDictionary[int, LoopPool] = weakref.WeakValueDictionary()
+        self._environment_proxy = lru_cache(maxsize=MAX_POOLS)(environment_proxy)
 
-    def client(self, *, new_connection: bool) -> Any:
-        """Return the sync client; see `LoopPool.client`."""
+    def proxy_for(self, origin: Origin, *, is_async: bool) -> str | None:
+        """Return the proxy that is asked for an origin; a user's client does not tell its own."""
+        users = self.config.http_async_client if is_async else self.config.http_client
+        if users is not None:
+            return None
+        return self.config.proxy or self._environment_proxy(origin)
+
+    def client(self, origin: Origin, *, new_connection: bool) -> Any:
+        """Return the sync client for an origin.
+
+        Args:
+            origin: Where the call goes.
+            new_connection: Whether the call must not go over a connection used before; a user's
+                client decides that by itself.
+        """
         given = self.config.http_client
         if _is_client(given):
             return _open_client("http_client", given, is_async=False)
-        key = new_connection and given is None
+        key = (self.proxy_for(origin, is_async=False), new_connection and given is None)
         with self._lock:
             client = self._sync.get(key)
             if client is None or client.is_closed:
@@ -330,25 +338,28 @@ class ClientPool:
                 self._closers.append(weakref.finalize(self, client.close))
         return client
 
-    def _make(self, single_use: bool) -> Any:  # noqa: FBT001 - the key of its dict
+    def _make(self, key: _Key) -> Any:
         if self.config.http_client is not None:
             return _open_client("http_client", self.config.http_client, is_async=False)
-        return _make_client(self.config, 0 if single_use else CALLS_PER_CLIENT)
+        proxy, is_single_use = key
+        return _make_client(self.config, proxy, 0 if is_single_use else CALLS_PER_CLIENT)
 
-    async def async_client(self, *, new_connection: bool) -> PooledClient:
-        """Return an async client of the running event loop; see `LoopPool.client`."""
+    async def async_client(self, origin: Origin, *, new_connection: bool) -> PooledClient:
+        """Return an async client of the running event loop; see `client`."""
+        given = self.config.http_async_client
+        if _is_client(given):
+            client = _open_client("http_async_client", given, is_async=True)
+            _check_loop(client)
+            return PooledClient(client)
         loop = asyncio.get_running_loop()
-        pool = self._loops.get(loop)
+        pool = self._loops.get(id(loop))
         if pool is None:
-            with self._lock:
-                for closed in [known for known in self._loops if known.is_closed()]:
-                    del self._loops[closed]
-                pool = self._loops[loop] = LoopPool(self.config)
-        return await pool.client(new_connection=new_connection)
+            pool = self._loops[id(loop)] = LoopPool(self, loop)
+        key = (self.proxy_for(origin, is_async=True), new_connection and given is None)
+        return await pool.client(key)
 
 
 _pools: dict[Any, ClientPool] = {}
-_living: weakref.WeakSet[ClientPool] = weakref.WeakSet()  # also those no longer remembered
 _pools_lock = threading.Lock()
 _dropped: Final[list[object]] = []
 
@@ -371,11 +382,22 @@ def has_aiohttp() -> bool:
     return find_spec("httpx_aiohttp") is not None
 
 
+# --- Forks --------------------------------------------------------------------------
+
+
+_fork_aware: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+
+
+def reset_after_fork(owner: Any) -> None:
+    """Have an object's `reset_after_fork` called in each forked child, as long as it is in use."""
+    _fork_aware.add(owner)
+
+
 def _after_fork() -> None:
     global _pools_lock  # noqa: PLW0603 - another thread may have held it
     _pools_lock = threading.Lock()
-    for pool in list(_living):
-        pool.reset_after_fork()
+    for owner in list(_fork_aware):
+        owner.reset_after_fork()
 
 
 getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_after_fork)

@@ -19,8 +19,7 @@ from langchain_minitoolai._http.effects import (
 )
 from langchain_minitoolai._http.error_mapping import error_from_response
 
-T = TypeVar("T")
-R = TypeVar("R", bound=BodyReader[Any])
+R = TypeVar("R", bound=BodyReader)
 
 RETRYABLE_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 528)})
 """The statuses after which a request may be sent again."""
@@ -34,12 +33,7 @@ _logger.addHandler(logging.NullHandler())  # the application decides what is sho
 
 
 def backoff(attempt: int, jitter: float = 1.0) -> float:
-    """Return the seconds to wait after an attempt: `min(0.5·2ⁿ, 8)`, half of it at random.
-
-    Args:
-        attempt: 0 for the first.
-        jitter: A random number from 0 to 1.
-    """
+    """Return the seconds to wait after attempt n, from 0: `min(0.5·2ⁿ, 8)`, half of it random."""
     return min(0.5 * 2.0 ** min(attempt, 9), MAX_BACKOFF) * (0.5 + 0.5 * jitter)
 
 
@@ -56,11 +50,9 @@ class RetryPolicy:
     jitter: Callable[[], float] = random.random
 
     def next_delay(self, error: errors.MiniToolAIError, attempt: int) -> float | None:
-        """Return the seconds to wait before the next attempt; `None` if there is to be none.
+        """Return the seconds to wait after an attempt, from 0; `None` if it is the last.
 
-        Args:
-            error: What this attempt ended in; whether it may be repeated is the caller's to know.
-            attempt: 0 for the first.
+        Whether the error allows another one is the caller's to know.
         """
         if attempt >= self.max_retries:
             return None
@@ -71,8 +63,8 @@ class RetryPolicy:
 
 @overload
 def send_with_retries(
-    request: StreamRequest[T, R], policy: RetryPolicy, clock: Clock
-) -> Workflow[StreamResponse[T, R]]: ...
+    request: StreamRequest[R], policy: RetryPolicy, clock: Clock
+) -> Workflow[StreamResponse[R]]: ...
 @overload
 def send_with_retries(
     request: Request, policy: RetryPolicy, clock: Clock
@@ -86,7 +78,7 @@ def send_with_retries(request: Request, policy: RetryPolicy, clock: Clock) -> Wo
         clock: The scale of the request's deadline.
 
     Returns:
-        A response with a status from 200 to 299.
+        A response with a status below 300.
 
     Raises:
         MiniToolAIError: What the last attempt ended in.
@@ -102,12 +94,14 @@ def send_with_retries(request: Request, policy: RetryPolicy, clock: Clock) -> Wo
             if response.status < 300:
                 return response if sent == 1 else replace(response, attempts=sent)
             error = error_from_response(response)
-        if _stale_connection(error) and not request.new_connection and policy.max_retries:
+        is_stale = isinstance(error, errors.APIConnectionError) and error.stale
+        if is_stale and not request.new_connection and policy.max_retries:
             _logger.warning("a kept connection was lost; sending again on a new one")
             request = replace(request, new_connection=True)
             continue
         delay = policy.next_delay(error, attempt) if _is_retryable(error) else None
-        if delay is None or _past_deadline(request, clock() + delay):
+        end = float("inf") if request.deadline is None else request.deadline
+        if delay is None or clock() + delay >= end:
             raise error
         log_retry(error, sent, delay)
         yield Sleep(delay)
@@ -131,11 +125,3 @@ def _is_retryable(error: errors.MiniToolAIError) -> bool:
     if isinstance(error, errors.APIConnectionError | errors.MalformedStreamError):
         return error.is_retryable
     return error.is_retryable and error.status_code in RETRYABLE_STATUS
-
-
-def _stale_connection(error: errors.MiniToolAIError) -> bool:
-    return isinstance(error, errors.APIConnectionError) and error.stale
-
-
-def _past_deadline(request: Request, then: float) -> bool:
-    return request.deadline is not None and then >= request.deadline

@@ -6,16 +6,98 @@ from contextlib import suppress
 from contextvars import ContextVar
 from ipaddress import ip_address
 from ssl import SSLContext
-from typing import Any, Final, TypeVar, cast
-from urllib.request import getproxies
+from typing import Any, Final, NamedTuple, cast
+from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 import httpx
 
-_T = TypeVar("_T")
+from langchain_minitoolai import errors
+from langchain_minitoolai._http.effects import Clock
+
 _REMAINING: Final[ContextVar[Callable[[], float]]] = ContextVar("_REMAINING")
 """Seconds left of the exchange that the current thread starts; raises `TimeoutError` at the end."""
 _CONNECTED: Final = ("connection.connect_tcp.complete", "connection.start_tls.complete")
+CONNECT_TIMEOUT: Final = 10.0
+"""Seconds to connect, at most."""
+_CONNECT_MARGIN: Final = 0.05
+"""Seconds by which connecting ends before the whole exchange does, so that it is known to."""
+
+
+class Deadline:
+    """The time that one exchange has left.
+
+    Attributes:
+        limit: When the exchange is over if there is no progress, on the clock's scale.
+    """
+
+    __slots__ = ("_clock", "_connect", "_idle", "_total", "limit")
+
+    def __init__(
+        self, clock: Clock, idle: float, total: float | None, connect: float = CONNECT_TIMEOUT
+    ) -> None:
+        """Start the clock.
+
+        Args:
+            clock: Seconds on a monotonic scale.
+            idle: Seconds allowed without progress.
+            total: The end of the whole call, on the clock's scale.
+            connect: Seconds to connect, at most.
+        """
+        self._clock = clock
+        self._connect = connect
+        self._idle = idle
+        self._total = float("inf") if total is None else total
+        self.limit = min(clock() + idle, self._total)
+
+    def reset_idle(self) -> None:
+        """Start the idle time anew, since there was progress."""
+        self.limit = min(self._clock() + self._idle, self._total)
+
+    def cap(self, seconds: float) -> None:
+        """Allow at most these seconds from now on, since the content is complete."""
+        self._idle = min(self._idle, seconds)
+        self.limit = min(self.limit, self._clock() + seconds)
+
+    def check(self) -> None:
+        """Raise `APITimeoutError` if no time is left."""
+        if self.limit <= self._clock():
+            raise errors.APITimeoutError(self.timeout_message())
+
+    def remaining(self) -> float:
+        """Return the seconds left.
+
+        Raises:
+            TimeoutError: If there are none.
+        """
+        left = self.limit - self._clock()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def timeout_message(self) -> str:
+        """Describe the limit that was reached."""
+        if self.limit >= self._total:
+            return "the call took longer than its total timeout allows"
+        return f"the service made no progress for {self._idle:g} s"
+
+    def sync_extensions(self) -> dict[str, Any]:
+        """Return the time limits of a sync request.
+
+        `timeout` bounds each read on any transport; `remaining` bounds all of them together on
+        `DeadlineTransport`.
+        """
+        left = self.remaining()
+        limits = {"connect": self._to_connect(left), "read": left, "write": left, "pool": left}
+        return {"timeout": limits, "remaining": self.remaining}
+
+    def async_extensions(self) -> dict[str, Any]:
+        """Return the time limits of an async request: all but connecting is timed by its task."""
+        connect = self._to_connect(self.remaining())
+        return {"timeout": {"connect": connect, "read": None, "write": None, "pool": None}}
+
+    def _to_connect(self, left: float) -> float:
+        return max(min(left - _CONNECT_MARGIN, self._connect), 0.001)
 
 
 class ExchangeTrace:
@@ -166,7 +248,7 @@ class _Backend(httpcore.NetworkBackend):
                 self._inner.connect_tcp(address, port, seconds, local_address, socket_options)
             )
 
-        *others, last = resolve(host, port)
+        *others, last = resolve(host, port) or [host]
         for number, address in enumerate(others):
             with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
                 return connect(address, len(others) + 1 - number)
@@ -209,52 +291,61 @@ def _shorter(timeout: float | None) -> float:
     return left if timeout is None else min(timeout, left)
 
 
-def resolve(host: str, port: int) -> list[str]:
+class Origin(NamedTuple):
+    """The scheme, host and port of a URL."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> "Origin":
+        """Parse a URL; its host is as it is sent.
+
+        Raises:
+            httpx.InvalidURL: If it is none.
+        """
+        parsed = httpx.URL(url)
+        host = parsed.raw_host.decode("ascii")
+        return cls(parsed.scheme, host, parsed.port or (443 if parsed.scheme == "https" else 80))
+
+    @property
+    def netloc(self) -> str:
+        """The host and the port."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def resolve(host: str, port: int, *, numeric: bool = False) -> list[str] | None:
     """Resolve a host name: its addresses, each once.
+
+    Args:
+        host: The name, or an address.
+        port: The port.
+        numeric: Whether to ask no name server: the result is `None` for a name.
 
     Raises:
         OSError: If the host is unknown.
     """
+    flags = socket.AI_NUMERICHOST if numeric else 0
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
     except UnicodeError:
         raise socket.gaierror(f"{host!r} is no host name") from None
+    except socket.gaierror:
+        if not numeric:
+            raise
+        return None
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def environment_mounts(transport: Callable[[httpx.Proxy], _T]) -> dict[str, _T | None]:
-    """Map URL patterns to transports, by the environment's proxy variables, as httpx does.
-
-    A client that is handed a transport does not look at the environment by itself.
-
-    Args:
-        transport: Makes the transport through a proxy.
-    """
+def environment_proxy(origin: Origin) -> str | None:
+    """Return the proxy that the environment names for an origin."""
     proxies = getproxies()
-    mounts: dict[str, _T | None] = {
-        f"{scheme}://": transport(
-            httpx.Proxy(
-                proxies[scheme] if "://" in proxies[scheme] else f"http://{proxies[scheme]}"
-            )
-        )
-        for scheme in ("http", "https", "all")
-        if proxies.get(scheme)
-    }
-    excluded = [host.strip().lstrip(".") for host in proxies.get("no", "").split(",")]
-    if "*" in excluded or not mounts:
-        return {}
-    return mounts | {_pattern(host): None for host in excluded if host}
-
-
-def _pattern(host: str) -> str:
-    """Write a host of `no_proxy` as httpx's URL pattern: names stand for their subdomains too."""
-    if "://" in host:
-        return host
-    if host.count(":") > 1:
-        return f"all://[{host.strip('[]')}]"
-    name = host.partition(":")[0]
-    is_address = name.replace(".", "").isdigit()
-    return f"all://{host}" if is_address or name == "localhost" else f"all://*{host}"
+    proxy = proxies.get(origin.scheme) or proxies.get("all")
+    is_excluded = "*" in proxies.get("no", "").replace(" ", "").split(",")
+    if not proxy or is_excluded or proxy_bypass(origin.netloc) or proxy_bypass(origin.host):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def is_loopback(host: str | None) -> bool:

@@ -1,14 +1,21 @@
 """Image downloads: bare requests, checked addresses, redirects followed by hand."""
 
-from functools import partial
 from typing import Final
 
-from langchain_minitoolai._http.effects import Clock, Download, Response, Sleep, Workflow
+from langchain_minitoolai._http.effects import (
+    Clock,
+    Download,
+    Resolve,
+    Response,
+    Sleep,
+    Workflow,
+)
 from langchain_minitoolai._http.retry import RETRYABLE_STATUS, backoff
+from langchain_minitoolai._http.transport import CONNECT_TIMEOUT
 from langchain_minitoolai._image_files import MAX_BYTES
 from langchain_minitoolai._images.ssrf import (
     check_url,
-    pick_public_ip,
+    pick_addresses,
     redirect_target,
 )
 from langchain_minitoolai.errors import APIConnectionError, ImageDownloadError, MiniToolAIError
@@ -69,20 +76,26 @@ def _follow(url: str, *, loopback: bool, clock: Clock, deadline: float) -> Workf
 
 
 def _get(url: str, *, loopback: bool, clock: Clock, deadline: float) -> Workflow[Response]:
-    effect = Download(
-        url,
-        partial(pick_public_ip, loopback=loopback),
-        max_bytes=MAX_BYTES,
-        timeout=min(IDLE_TIMEOUT, max(deadline - clock(), 0.0)),
-        deadline=deadline,
-    )
+    """Fetch from the addresses of the host in turn, until one can be connected to."""
+    timeout = min(IDLE_TIMEOUT, max(deadline - clock(), 0.0))
     try:
-        response: Response = yield effect
+        found = yield Resolve(url, timeout, deadline)
+        addresses = pick_addresses(url, found, loopback=loopback)
+        connect_timeout = CONNECT_TIMEOUT / len(addresses)
+        while True:
+            ip = addresses.pop(0)
+            try:
+                response: Response = yield Download(
+                    url, MAX_BYTES, timeout, deadline, ip, connect_timeout
+                )
+            except APIConnectionError as caught:
+                if caught.maybe_sent or not addresses:
+                    raise
+            else:
+                return response
     except ImageDownloadError:
         raise
     except MiniToolAIError as caught:
         again = isinstance(caught, APIConnectionError) and caught.is_retryable
         failure = ImageDownloadError(f"the image can't be fetched: {caught}", is_retryable=again)
-    else:
-        return response
     raise failure

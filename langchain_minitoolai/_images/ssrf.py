@@ -5,7 +5,7 @@ the user's own network. So only https and public addresses are fetched; where th
 loopback, as a sandbox is, loopback is allowed too.
 """
 
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -16,7 +16,42 @@ MAX_REDIRECTS: Final = 3
 MAX_URL: Final = 8192
 """The most characters of a URL; signed ones are long."""
 
-_NAT64: Final = ip_network("64:ff9b::/96")
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+# The IANA's registries of special-purpose addresses; what `ipaddress` knows of them differs by
+# Python's version.
+_SPECIAL_IPV4: Final = tuple(
+    map(
+        IPv4Network,
+        (
+            "0.0.0.0/8",  # this network
+            "10.0.0.0/8",
+            "100.64.0.0/10",  # carriers' NAT
+            "127.0.0.0/8",
+            "169.254.0.0/16",  # link-local: clouds' metadata
+            "172.16.0.0/12",
+            "192.0.0.0/24",  # protocol assignments
+            "192.0.2.0/24",  # documentation
+            "192.88.99.0/24",  # 6to4 relays
+            "192.168.0.0/16",
+            "198.18.0.0/15",  # benchmarks
+            "198.51.100.0/24",  # documentation
+            "203.0.113.0/24",  # documentation
+            "224.0.0.0/3",  # multicast, reserved, broadcast
+        ),
+    )
+)
+_GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
+_SPECIAL_IPV6: Final = tuple(
+    map(
+        IPv6Network,
+        (
+            "2001::/23",  # protocol assignments
+            "2001:db8::/32",  # documentation
+            "2002::/16",  # 6to4
+            "3fff::/20",  # documentation
+        ),
+    )
+)
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -45,23 +80,31 @@ def check_url(url: str, *, loopback: bool) -> None:
         raise ImageDownloadError("the image's address names no valid host") from None
 
 
-def pick_public_ip(found: list[str], *, loopback: bool) -> str:
-    """Return the IP address to connect to, if all that a host resolves to are public.
+def pick_addresses(url: str, found: list[str] | None, *, loopback: bool) -> list[str | None]:
+    """Return the IP addresses to connect to, if all that a host resolves to are public.
 
     Args:
-        found: Every address that the name resolves to.
+        url: What is fetched.
+        found: Every address of its host; `None` where a proxy looks the name up.
         loopback: Whether the API itself is on loopback.
+
+    Returns:
+        Addresses; `None` is the host's name, for a proxy.
 
     Raises:
         ImageDownloadError: If there is none, or a single one of them is not public.
     """
+    if found is None:
+        if not is_loopback(urlsplit(url).hostname):
+            return [None]
+        found = ["127.0.0.1"]
     if not found:
         raise ImageDownloadError("the image's host has no address")
     for text in found:
         address = _embedded(text)
         if address is None or not (_public(address) or (loopback and address.is_loopback)):
             raise ImageDownloadError("the image's host is not a public address; not fetched")
-    return found[0]
+    return [*found]
 
 
 def redirect_target(
@@ -123,4 +166,6 @@ def _embedded(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _public(address: IPv4Address | IPv6Address) -> bool:
-    return address.is_global and not (address.is_multicast or address.is_reserved)
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in _SPECIAL_IPV4)
+    return address in _GLOBAL_UNICAST and not any(address in net for net in _SPECIAL_IPV6)

@@ -27,4 +27,4 @@ def loopback(no_sockets: None) -> None:
 def names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look no name up: a host has one address, itself."""
     for module in (client, transport):
-        monkeypatch.setattr(module, "resolve", lambda host, _: [host])
+        monkeypatch.setattr(module, "resolve", lambda host, _, **__: [host])

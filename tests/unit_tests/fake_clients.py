@@ -27,9 +27,16 @@ import pytest
 from langchain_minitoolai import contract, errors
 from langchain_minitoolai._http.async_client import AsyncClient
 from langchain_minitoolai._http.client import SyncClient
-from langchain_minitoolai._http.effects import Request, Response, StreamRequest, Workflow
+from langchain_minitoolai._http.effects import (
+    Request,
+    Response,
+    StreamRequest,
+    StreamResponse,
+    Workflow,
+)
 from langchain_minitoolai._http.error_mapping import error_from_payload
 from langchain_minitoolai._http.pool import ClientPool, PooledClient, TransportConfig
+from langchain_minitoolai._http.transport import Origin
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -306,13 +313,13 @@ class FakePool(ClientPool):
         self.asked: list[bool] = []
         self.lent: list[PooledClient] = []
 
-    def client(self, *, new_connection: bool) -> Any:
+    def client(self, origin: Origin, *, new_connection: bool) -> Any:
         self.asked.append(new_connection)
-        return super().client(new_connection=new_connection)
+        return super().client(origin, new_connection=new_connection)
 
-    async def async_client(self, *, new_connection: bool) -> PooledClient:
+    async def async_client(self, origin: Origin, *, new_connection: bool) -> PooledClient:
         self.asked.append(new_connection)
-        self.lent.append(await super().async_client(new_connection=new_connection))
+        self.lent.append(await super().async_client(origin, new_connection=new_connection))
         return self.lent[-1]
 
     @property
@@ -417,7 +424,7 @@ class SyncDriver(_Base):
             return self.client.execute(workflow)
 
     def batches(self, response: Any) -> Iterator[list[Any]]:
-        with closing(iter(response.stream)) as batches:
+        with closing(response.stream) as batches:
             yield from batches
 
 
@@ -480,10 +487,9 @@ def once(effect: Any) -> Workflow[Any]:
 
 def read(driver: Driver, response: Response) -> str:
     """Return the text of a response, reading its stream to the end if it is open."""
-    stream = getattr(response, "stream", None)
-    if stream is None:
+    if not isinstance(response, StreamResponse):
         return response.body.decode()
-    return text_of(stream.items) or "".join(map(text_of, driver.batches(response)))
+    return text_of(response.items) or "".join(map(text_of, driver.batches(response)))
 
 
 async def read_all(stream: Any) -> str:

@@ -9,6 +9,7 @@ from langchain_minitoolai._http.effects import (
     Download,
     Invoke,
     Request,
+    Resolve,
     Response,
     Sleep,
     Uninterrupted,
@@ -40,6 +41,8 @@ class FakeDriver:
     Attributes:
         requests: Every request.
         downloads: Every download.
+        resolved: Every URL whose host was looked up.
+        addresses: What every host resolves to.
         sleeps: Every wait.
         on_sleep: Called in every wait.
     """
@@ -51,10 +54,13 @@ class FakeDriver:
         latency: float = 0.0,
         is_async: bool = False,
         downloads: Sequence[bytes | Response | Exception] = (),
+        addresses: Sequence[str] | None = ("8.8.8.8",),
     ) -> None:
         """Script the responses, the last one given for ever, and the downloads, one by one."""
         self.requests: list[Request] = []
         self.downloads: list[Download] = []
+        self.resolved: list[str] = []
+        self.addresses = addresses
         self._files = list(downloads)
         self.sleeps: list[float] = []
         self.now = START
@@ -100,6 +106,9 @@ class FakeDriver:
             return asyncio.run(_await(effect)) if self._is_async else effect.run()
         if isinstance(effect, Uninterrupted):
             return self.run(effect.workflow())
+        if isinstance(effect, Resolve):
+            self.resolved.append(effect.url)
+            return self.addresses
         if isinstance(effect, Download):
             self.downloads.append(effect)
             return _file(self._files.pop(0))

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -13,7 +15,6 @@ from langchain_core.runnables import Runnable
 from langchain_minitoolai import ChatMiniToolAI
 from langchain_minitoolai._chat.stream import ChatStreamParser, Delta
 from langchain_minitoolai._http.effects import (
-    ResponseStream,
     Sleep,
     StreamRequest,
     StreamResponse,
@@ -30,24 +31,24 @@ NOW = 1000.0
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
 
 
-class OpenStream(ResponseStream[Delta, ChatStreamParser]):
+class OpenStream:
     """A body that comes delta by delta, to either client."""
 
-    def __init__(self, deltas: Sequence[Delta], reader: ChatStreamParser) -> None:
-        super().__init__(reader)
+    def __init__(self, deltas: Sequence[Delta]) -> None:
         self.closed = False
         self._deltas = deltas
 
-    def __iter__(self) -> Generator[list[Delta]]:
+    def read(self) -> Generator[list[Delta]]:
         try:
             for delta in self._deltas:
                 yield [delta]
         finally:
             self.closed = True
 
-    async def __aiter__(self) -> AsyncGenerator[list[Delta]]:
-        for deltas in self:
-            yield deltas
+    async def aread(self) -> AsyncGenerator[list[Delta]]:
+        with closing(self.read()) as batches:
+            for deltas in batches:
+                yield deltas
 
 
 class FakeService:
@@ -60,7 +61,7 @@ class FakeService:
     """
 
     def __init__(self, *, native: bool = False) -> None:
-        self.calls: list[StreamRequest[Delta, ChatStreamParser]] = []
+        self.calls: list[StreamRequest[ChatStreamParser]] = []
         self.slept: list[float] = []
         self.opened: list[OpenStream] = []
         self._script: list[tuple[Sequence[Delta], str] | Exception] = []
@@ -106,10 +107,10 @@ class FakeService:
 
     def _answer(
         self,
-        call: StreamRequest[Delta, ChatStreamParser],
+        call: StreamRequest[ChatStreamParser],
         deltas: Sequence[Delta],
         finish_reason: str,
-    ) -> StreamResponse[Delta, ChatStreamParser]:
+    ) -> StreamResponse[ChatStreamParser]:
         parser = call.reader("")
         parser.metadata = {"id": "chatcmpl-1", "model": f"{call.body['model']}-2024-07-18"}
         parser.finish_reason = finish_reason
@@ -120,9 +121,9 @@ class FakeService:
             for delta in deltas
         ]
         if call.collect:
-            return StreamResponse(200, {}, stream=ResponseStream(parser, deltas))
-        self.opened.append(OpenStream(deltas, parser))
-        return StreamResponse(200, {}, stream=self.opened[-1])
+            return StreamResponse(200, {}, reader=parser, items=list(deltas))
+        self.opened.append(OpenStream(deltas))
+        return StreamResponse(200, {}, reader=parser, stream=self.opened[-1])
 
 
 class FakeClient:
@@ -132,12 +133,11 @@ class FakeClient:
         self._service = service
         self.clock = service.clock
 
-    def execute(self, workflow: Workflow[T]) -> T:
-        return self._service.drive(workflow)
-
-    def stream(self, workflow: Workflow[Any]) -> tuple[Any, Any]:
-        response = self._service.drive(workflow)
-        return response.stream, response
+    def execute(self, workflow: Workflow[Any]) -> Any:
+        outcome = self._service.drive(workflow)
+        if stream := getattr(outcome, "stream", None):
+            return replace(outcome, stream=stream.read())
+        return outcome
 
 
 class FakeAsyncClient:
@@ -147,12 +147,11 @@ class FakeAsyncClient:
         self._service = service
         self.clock = service.clock
 
-    async def execute(self, workflow: Workflow[T]) -> T:
-        return self._service.drive(workflow)
-
-    async def stream(self, workflow: Workflow[Any]) -> tuple[Any, Any]:
-        response = self._service.drive(workflow)
-        return response.stream, response
+    async def execute(self, workflow: Workflow[Any]) -> Any:
+        outcome = self._service.drive(workflow)
+        if stream := getattr(outcome, "stream", None):
+            return replace(outcome, stream=stream.aread())
+        return outcome
 
 
 def install(monkeypatch: pytest.MonkeyPatch, *, native: bool = False) -> FakeService:

@@ -26,9 +26,9 @@ from langchain_minitoolai import ChatMiniToolAI, contract, errors
 from langchain_minitoolai._chat.stream import ChatStreamParser, Delta
 from langchain_minitoolai._http import body as body_module
 from langchain_minitoolai._http.body import BoundedBody, ContentDecoder, StreamReader
-from langchain_minitoolai._http.deadline import Deadline
 from langchain_minitoolai._http.effects import Request, Response
 from langchain_minitoolai._http.error_mapping import error_from_response, retry_after
+from langchain_minitoolai._http.transport import Deadline
 from langchain_minitoolai._redaction import MAX_MESSAGE
 
 SECRET = "sk-5ecret-0123456789"
@@ -226,7 +226,7 @@ def test_no_body_is_kept_beyond_its_bound(status: int, sizes: list[int], bound: 
 
 @given(_deltas_of_stream)
 def test_a_stream_reader_raises_nothing_but_errors_of_ours(chunks: list[bytes]) -> None:
-    reader: StreamReader[Delta, ChatStreamParser] = StreamReader(
+    reader: StreamReader[ChatStreamParser] = StreamReader(
         {}, ChatStreamParser(SECRET), Deadline(lambda: 0.0, 60.0, None)
     )
     try:

@@ -16,9 +16,9 @@ from langchain_minitoolai._chat.stream import (
     is_error_payload,
     malformed_event_error,
 )
+from langchain_minitoolai._http.body import MAX_EVENT
 from langchain_minitoolai._http.effects import MAX_JSON_BODY
 from langchain_minitoolai._http.error_mapping import MAX_ERROR_BODY, parse_json_object
-from langchain_minitoolai._http.sse import MAX_EVENT
 from tests.unit_tests.fake_clients import COMMENT, DONE, STOP, USAGE, WHOLE, delta, event, text_of
 
 STREAM = b"".join(WHOLE)

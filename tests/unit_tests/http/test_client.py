@@ -19,16 +19,15 @@ import httpx2
 import pytest
 
 from langchain_minitoolai import errors
-from langchain_minitoolai._http import async_client as async_client_module
 from langchain_minitoolai._http import client as client_module
 from langchain_minitoolai._http.async_client import AsyncClient, AsyncExchange
 from langchain_minitoolai._http.client import BaseClient, BearerAuth, SyncClient
-from langchain_minitoolai._http.deadline import Deadline
 from langchain_minitoolai._http.effects import (
     MAX_JSON_BODY,
     Download,
     Invoke,
     Request,
+    Resolve,
     Response,
     Sleep,
     StreamResponse,
@@ -37,7 +36,7 @@ from langchain_minitoolai._http.effects import (
 from langchain_minitoolai._http.error_mapping import MAX_ERROR_BODY, response_metadata
 from langchain_minitoolai._http.pool import ClientPool, PooledClient, TransportConfig
 from langchain_minitoolai._http.retry import RetryPolicy, send_with_retries
-from langchain_minitoolai._http.transport import ExchangeTrace
+from langchain_minitoolai._http.transport import Deadline, ExchangeTrace
 from langchain_minitoolai._version import __version__
 from tests.unit_tests.fake_clients import (
     BASE,
@@ -203,22 +202,6 @@ async def test_a_cancelled_workflow_is_closed_while_its_traceback_is_kept() -> N
     assert (held, kept.type) == ([], asyncio.CancelledError)
 
 
-def test_a_stream_and_its_response_are_returned_together() -> None:
-    driver = SyncDriver(Exchange(WHOLE))
-    stream, response = driver.client.stream(once(chat_request("open")))
-    assert (response.status, response.stream) == (200, stream)
-    assert text_of(itertools.chain.from_iterable(stream)) == "Alaska"
-
-
-def test_an_async_stream_and_its_response_are_returned_together(
-    drivers: Callable[..., AsyncDriver],
-) -> None:
-    driver = drivers(Exchange(WHOLE))
-    stream, response = driver.do(driver.client.stream(once(chat_request("open"))))
-    assert (response.status, response.stream) == (200, stream)
-    assert driver.do(read_all(stream)) == "Alaska"
-
-
 # --- Requests -----------------------------------------------------------------------
 
 
@@ -233,7 +216,7 @@ def test_an_async_stream_and_its_response_are_returned_together(
     ],
 )
 def test_the_netloc_is_host_and_port_alone(base: str, netloc: str) -> None:
-    assert BaseClient(NOWHERE, base, KEY).netloc == netloc
+    assert BaseClient(NOWHERE, base, KEY).origin.netloc == netloc
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -428,8 +411,8 @@ def test_a_collected_stream_comes_with_its_reader(over: MakeDriver) -> None:
     exchange = Exchange(WHOLE, headers={"cf-ray": "r2"})
     response = over(exchange).run(once(chat_request("collected")))
     assert isinstance(response, StreamResponse)
-    assert response.stream.items == ["Ala", "ska"]
-    assert response.stream.reader.usage == {"total_tokens": 20}
+    assert response.items == ["Ala", "ska"]
+    assert response.reader.usage == {"total_tokens": 20}
     assert response_metadata(response) == {"request_id": "r2"}
     assert exchange.closed == 1
 
@@ -444,7 +427,7 @@ def test_an_open_stream_gives_its_items_as_they_come(over: MakeDriver) -> None:
     assert next(batches) == ["ska"]
     assert driver.clock() == 1005.0
     assert list(batches) == [[]]
-    assert response.stream.reader.complete
+    assert response.reader.complete
     assert exchange.closed == 1
 
 
@@ -793,7 +776,7 @@ async def test_a_mock_s_response_that_is_read_already_is_read(mode: str, encodin
     if mode == "bounded":
         assert sync_response.body == async_response.body == whole
     elif mode == "collected":
-        assert sync_response.stream.items == async_response.stream.items == ["Ala", "ska"]
+        assert sync_response.items == async_response.items == ["Ala", "ska"]
     else:
         assert text_of(itertools.chain.from_iterable(sync_response.stream)) == "Alaska"
         assert await read_all(async_response.stream) == "Alaska"
@@ -813,7 +796,7 @@ async def test_a_client_of_a_compatible_library_serves_as_well() -> None:
     )
     for mode in STREAMED:
         response = SyncClient(pool, BASE, KEY).execute(once(chat_request(mode)))
-        items = response.stream.items or itertools.chain.from_iterable(response.stream)
+        items = response.items or itertools.chain.from_iterable(response.stream)
         assert text_of(items) == "Alaska"
     response = await AsyncClient(pool, BASE, KEY).execute(once(chat_request("open")))
     assert await read_all(response.stream) == "Alaska"
@@ -823,40 +806,21 @@ async def test_a_client_of_a_compatible_library_serves_as_well() -> None:
 
 
 def download(url: str = "https://images.test/a.png?v=1", **changes: Any) -> Download:
-    given: dict[str, Any] = {
-        "pick_ip": lambda ips: ips[-1],
-        "max_bytes": 10,
-        "timeout": 9.0,
-        "deadline": 1060.0,
-    }
-    return Download(url, **(given | changes))
-
-
-@pytest.fixture
-def address(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Resolve every host to two addresses; return what was resolved."""
-    asked: list[tuple[str, int]] = []
-
-    def resolve(host: str, port: int) -> list[str]:
-        asked.append((host, port))
-        return ["10.0.0.1", "93.184.215.14"]
-
-    for module in (client_module, async_client_module):
-        monkeypatch.setattr(module, "resolve", resolve)
-    return asked
+    given: dict[str, Any] = {"timeout": 9.0, "deadline": 1060.0, "ip": "93.184.215.14"}
+    return Download(url, 10, **(given | changes))
 
 
 @pytest.mark.parametrize(
-    ("url", "target", "host", "port"),
+    ("url", "target", "host"),
     [
-        ("https://images.test/a.png?v=1", "https://93.184.215.14/a.png?v=1", "images.test", 443),
-        ("http://images.test:81/", "http://93.184.215.14:81/", "images.test:81", 81),
-        ("https://faß.test/", "https://93.184.215.14/", "xn--fa-hia.test", 443),
-        ("https://93.184.215.14/", "https://93.184.215.14/", "93.184.215.14", 443),
+        ("https://images.test/a.png?v=1", "https://93.184.215.14/a.png?v=1", "images.test"),
+        ("http://images.test:81/", "http://93.184.215.14:81/", "images.test:81"),
+        ("https://faß.test/", "https://93.184.215.14/", "xn--fa-hia.test"),
+        ("https://93.184.215.14/", "https://93.184.215.14/", "93.184.215.14"),
     ],
 )
 def test_a_download_goes_to_the_address_that_was_picked_and_names_its_host(
-    over: MakeDriver, address: list[Any], url: str, target: str, host: str, port: int
+    over: MakeDriver, url: str, target: str, host: str
 ) -> None:
     driver = over(Exchange([b"PNG"], headers={"content-type": "image/png"}))
     response = driver.run(once(download(url)))
@@ -870,23 +834,35 @@ def test_a_download_goes_to_the_address_that_was_picked_and_names_its_host(
         "accept-encoding": "identity",
         "user-agent": f"langchain-minitoolai/{__version__}",
     }
-    assert address == [(host.partition(":")[0], port)]
     assert driver.pool.asked == [True]
 
 
-def test_a_download_may_go_to_an_ipv6_address(over: MakeDriver, address: list[Any]) -> None:
+def test_a_download_may_go_to_an_ipv6_address(over: MakeDriver) -> None:
     driver = over(Exchange([b"PNG"]))
     url = "https://[2606:2800::1]:81/a.png"
-    assert driver.run(once(download(url, pick_ip=lambda _: "2606:2800::2"))).body == b"PNG"
+    assert driver.run(once(download(url, ip="2606:2800::2"))).body == b"PNG"
     (request,) = driver.service.requests
     assert str(request.url) == "https://[2606:2800::2]:81/a.png"
     assert request.headers["host"] == "[2606:2800::1]:81"
-    assert address == [("2606:2800::1", 81)]
 
 
-def test_a_download_sends_nothing_that_the_client_adds_to_its_requests(
-    over: MakeDriver, address: list[Any]
+def test_a_download_without_an_address_asks_for_the_name_as_a_proxy_wants_it(
+    over: MakeDriver,
 ) -> None:
+    driver = over(Exchange([b"PNG"]))
+    driver.run(once(download(ip=None)))
+    (request,) = driver.service.requests
+    assert str(request.url) == "https://images.test/a.png?v=1"
+    assert request.headers["host"] == "images.test"
+
+
+def test_connecting_for_a_download_has_a_share_of_the_time(over: MakeDriver) -> None:
+    driver = over(Exchange([b"PNG"]))
+    driver.run(once(download(connect_timeout=2.5)))
+    assert driver.service.requests[0].extensions["timeout"]["connect"] == 2.5
+
+
+def test_a_download_sends_nothing_that_the_client_adds_to_its_requests(over: MakeDriver) -> None:
     driver = over(
         Exchange([b"PNG"]),
         headers={"X-Secret": "s3cr3t", "Authorization": "s3cr3t"},
@@ -904,9 +880,7 @@ def test_a_download_sends_nothing_that_the_client_adds_to_its_requests(
 
 
 @pytest.mark.parametrize("status", [204, 302, 404])
-def test_a_download_s_other_responses_come_back_unread(
-    over: MakeDriver, address: list[Any], status: int
-) -> None:
+def test_a_download_s_other_responses_come_back_unread(over: MakeDriver, status: int) -> None:
     exchange = Exchange([b"x" * 99], status, {"location": "https://other.test/"})
     driver = over(exchange, follow_redirects=True)
     response = driver.run(once(download()))
@@ -914,7 +888,7 @@ def test_a_download_s_other_responses_come_back_unread(
     assert (exchange.read, exchange.closed, len(driver.service.requests)) == (0, 1, 1)
 
 
-def test_a_download_has_a_bound(over: MakeDriver, address: list[Any]) -> None:
+def test_a_download_has_a_bound(over: MakeDriver) -> None:
     exchange = Exchange(itertools.repeat(b"x" * 4))
     error = failure(over(exchange), download())
     assert isinstance(error, errors.InvalidResponseError)
@@ -925,9 +899,7 @@ def test_a_download_has_a_bound(over: MakeDriver, address: list[Any]) -> None:
     assert large.read == 0
 
 
-def test_a_download_s_blocks_are_progress_and_its_deadline_is_not_moved(
-    over: MakeDriver, address: list[Any]
-) -> None:
+def test_a_download_s_blocks_are_progress_and_its_deadline_is_not_moved(over: MakeDriver) -> None:
     driver = over(Exchange([b"x", 8.0] * 9))
     assert driver.run(once(download(deadline=2000.0))).body == b"x" * 9
     error = failure(over(Exchange([b"x", 8.0] * 9)), download(deadline=1020.0))
@@ -939,48 +911,97 @@ def test_a_download_s_blocks_are_progress_and_its_deadline_is_not_moved(
     assert late.service.requests == []
 
 
-def test_a_download_that_breaks_off_is_an_interrupted_stream(
-    over: MakeDriver, address: list[Any]
-) -> None:
+def test_a_download_that_breaks_off_is_an_interrupted_stream(over: MakeDriver) -> None:
     error = failure(over(Exchange([b"x", httpx.ReadError("reset")])), download())
     assert isinstance(error, errors.StreamInterruptedError)
 
 
 def test_a_download_s_host_that_can_t_be_reached_is_not_called_the_service(
-    over: MakeDriver, address: list[Any]
+    over: MakeDriver,
 ) -> None:
     error = failure(over(Exchange(before=[httpx.ConnectError("refused")])), download())
     assert str(error) == "can't connect to the host of the URL: refused"
 
 
-def test_an_address_that_is_refused_is_never_connected_to(
-    over: MakeDriver, address: list[Any]
-) -> None:
-    def refuse(ips: list[str]) -> str:
-        raise errors.ImageDownloadError(f"{ips[0]} is not public")
+# --- Addresses ------------------------------------------------------------------------
 
-    driver = over(Exchange([b"PNG"]))
-    assert isinstance(failure(driver, download(pick_ip=refuse)), errors.ImageDownloadError)
-    assert driver.service.requests == []
+
+@pytest.fixture
+def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Resolve every host to two addresses; return what was resolved."""
+    asked: list[tuple[Any, ...]] = []
+
+    def resolve(host: str, port: int, *, numeric: bool) -> list[str]:
+        asked.append((host, port, numeric))
+        return ["10.0.0.1", "93.184.215.14"]
+
+    monkeypatch.setattr(client_module, "resolve", resolve)
+    return asked
+
+
+def look_up(url: str = "https://images.test/a.png", deadline: float = 1060.0) -> Resolve:
+    return Resolve(url, 9.0, deadline)
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("https://images.test/a.png?v=1", "images.test", 443),
+        ("http://images.test:81/", "images.test", 81),
+        ("https://faß.test/", "xn--fa-hia.test", 443),
+        ("https://[2606:2800::1]:81/", "2606:2800::1", 81),
+    ],
+)
+def test_a_host_is_looked_up_as_it_is_sent(
+    over: MakeDriver, looked_up: list[Any], url: str, host: str, port: int
+) -> None:
+    assert over(Exchange()).run(once(look_up(url))) == ["10.0.0.1", "93.184.215.14"]
+    assert looked_up == [(host, port, False)]
+
+
+def test_where_a_proxy_is_asked_no_name_is_looked_up(
+    over: MakeDriver, looked_up: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = over(Exchange())
+    monkeypatch.setattr(driver.pool, "proxy_for", lambda *_, **__: "http://proxy.test")
+    driver.run(once(look_up()))
+    assert looked_up == [("images.test", 443, True)]
 
 
 def test_a_host_that_is_unknown_is_a_connection_error(
     over: MakeDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unknown(*_: Any) -> list[str]:
+    def unknown(*_: Any, **__: Any) -> list[str]:
         raise socket.gaierror("Name or service not known")
 
-    for module in (client_module, async_client_module):
-        monkeypatch.setattr(module, "resolve", unknown)
-    error = failure(over(Exchange([b"PNG"])), download())
+    monkeypatch.setattr(client_module, "resolve", unknown)
+    error = failure(over(Exchange()), look_up())
     assert str(error) == "can't connect to the host of the URL: Name or service not known"
     assert not error.maybe_sent
 
 
-@pytest.mark.parametrize("url", ["https://[::1", "https://images.test:x/", "https://\ud800/"])
-def test_what_is_no_url_is_an_error_of_ours(over: MakeDriver, address: list[Any], url: str) -> None:
+def test_a_host_is_not_looked_up_after_the_deadline(
+    drivers: Callable[..., AsyncDriver], looked_up: list[Any]
+) -> None:
+    error = failure(drivers(Exchange()), look_up(deadline=999.0))
+    assert isinstance(error, errors.APITimeoutError)
+    assert looked_up == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://[::1",
+        "https://images.test:x/",
+        "https://\ud800/",
+    ],
+)
+@pytest.mark.parametrize("effect", [look_up, download])
+def test_what_is_no_url_is_an_error_of_ours(
+    over: MakeDriver, url: str, effect: Callable[[str], Any]
+) -> None:
     driver = over(Exchange([b"PNG"]))
-    error = failure(driver, download(url))
+    error = failure(driver, effect(url))
     assert isinstance(error, errors.APIConnectionError)
     assert not error.is_retryable
     assert driver.service.requests == []
@@ -1130,7 +1151,7 @@ def test_a_request_cancelled_at_any_turn_leaves_nothing_behind_and_no_complaint(
 
 
 def test_a_download_cancelled_at_any_turn_leaves_nothing_behind(
-    drivers: Callable[..., AsyncDriver], address: list[Any]
+    drivers: Callable[..., AsyncDriver],
 ) -> None:
     exchanges = [Exchange([b"x", b"y"], connection=FakeNetworkStream()) for _ in range(16)]
     driver = drivers(*exchanges)
@@ -1268,10 +1289,10 @@ def test_a_consumer_that_forgets_to_close_closes_the_stream_too(
 ) -> None:
     connection = FakeNetworkStream()
     exchange = Exchange(itertools.cycle([delta("a"), 1.0]), connection=connection)
-    driver, stream = opened(drivers, exchange)
+    driver = drivers(exchange)
 
     async def doing() -> None:
-        async for _ in stream:
+        async for _ in (await driver.client.execute(once(chat_request("open")))).stream:
             break
 
     driver.do(doing())
@@ -1438,9 +1459,14 @@ def test_an_exchange_is_closed_once(loop: FakeLoop, clock: Clock) -> None:
     driver = AsyncDriver(exchange := Exchange(WHOLE, connection=FakeNetworkStream()))
 
     async def doing() -> None:
-        stream = (await driver.client.execute(once(chat_request("open")))).stream
+        pooled = await driver.pool.async_client(driver.client.origin, new_connection=False)
+        deadline, trace = Deadline(clock, 9.0, None), ExchangeTrace()
+        opened = AsyncExchange(pooled, deadline, trace)
+        extensions = {"trace": trace.arecord, **deadline.async_extensions()}
+        request = driver.client.build_request(pooled.client, chat_request(), extensions)
+        await opened.send(request, {"stream": True})
         for _ in range(2):
-            await stream._exchange.aclose()
+            await opened.aclose()
 
     driver.do(doing())
     driver.close()

@@ -9,8 +9,8 @@ from langchain_minitoolai._http.effects import (
     Download,
     Invoke,
     Request,
+    Resolve,
     Response,
-    ResponseStream,
     Sleep,
     StreamRequest,
     StreamResponse,
@@ -22,7 +22,7 @@ async def aclose() -> None:
     """Do nothing, asynchronously."""
 
 
-DOWNLOAD = Download("https://a.test/?token=private", min, max_bytes=9, timeout=1.0, deadline=2.0)
+DOWNLOAD = Download("https://a.test/", 9, timeout=1.0, deadline=2.0)
 
 
 def test_a_request_has_the_key_and_may_use_any_connection() -> None:
@@ -32,7 +32,7 @@ def test_a_request_has_the_key_and_may_use_any_connection() -> None:
 
 
 def test_a_stream_request_is_a_request_whose_stream_is_collected() -> None:
-    request: StreamRequest[str, DeltaReader] = StreamRequest("/x/", {}, reader=DeltaReader)
+    request: StreamRequest[DeltaReader] = StreamRequest("/x/", {}, reader=DeltaReader)
     assert isinstance(request, Request)
     assert request.collect
     assert replace(request, new_connection=True).reader is DeltaReader
@@ -44,15 +44,12 @@ def test_what_a_user_wrote_is_in_no_repr() -> None:
         assert "private" not in repr(request)
 
 
-def test_the_choice_of_an_address_is_in_no_repr() -> None:
-    assert "pick_ip" not in repr(DOWNLOAD)
-
-
 @pytest.mark.parametrize(
     ("effect", "name"),
     [
         (Request("/x/", {}), "path"),
         (DOWNLOAD, "url"),
+        (Resolve("https://a.test/", 1.0, 2.0), "url"),
         (Response(200, {}), "status"),
         (Sleep(1), "seconds"),
         (Invoke(dict, aclose), "run"),
@@ -68,8 +65,8 @@ def test_a_response_is_empty_until_it_is_read() -> None:
 
 
 def test_a_stream_response_keeps_its_stream_when_attempts_are_counted() -> None:
-    stream: ResponseStream[str, DeltaReader] = ResponseStream(DeltaReader())
-    response = replace(StreamResponse(200, {}, stream=stream), attempts=3)
+    reader, stream = DeltaReader(), iter([["a"]])
+    response = replace(StreamResponse(200, {}, reader=reader, stream=stream), attempts=3)
     assert isinstance(response, Response)
-    assert (response.stream, response.attempts) == (stream, 3)
-    assert stream.items == []
+    assert (response.stream, response.reader, response.attempts) == (stream, reader, 3)
+    assert response.items == []

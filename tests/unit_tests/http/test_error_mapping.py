@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_minitoolai import errors
-from langchain_minitoolai._http.deadline import Deadline
 from langchain_minitoolai._http.effects import Response
 from langchain_minitoolai._http.error_mapping import (
     CONNECT_ERRORS,
@@ -28,7 +27,7 @@ from langchain_minitoolai._http.error_mapping import (
     retry_after,
     summarize_body,
 )
-from langchain_minitoolai._http.transport import ExchangeTrace
+from langchain_minitoolai._http.transport import Deadline, ExchangeTrace
 from tests.unit_tests.fake_clients import CONNECTING, SENDING, Clock, connected
 
 
@@ -169,7 +168,7 @@ def test_a_body_is_summarized(body: bytes, words: str) -> None:
 
 
 def test_a_summary_is_short_and_without_the_key() -> None:
-    assert summarize_body(b'{"error": "who is sk-1?"}', "sk-1") == "who is [key]?"
+    assert summarize_body(b'{"error": "who is sk-12345?"}', "sk-12345") == "who is [key]?"
     assert len(summarize_body(b"x" * 10_000)) == 300
     assert len(summarize_body(b"<" + b"x" * (2 * MAX_ERROR_BODY))) <= 300
 
@@ -191,10 +190,17 @@ def test_a_redirect_says_that_it_is_not_followed() -> None:
 
 def test_an_error_inside_a_success_shows_no_key_and_needs_no_reason() -> None:
     error = error_from_payload(
-        {"error": {"message": "sk-1 is wrong", "code": "x sk-1"}}, secret="sk-1"
+        {"error": {"message": "sk-12345 is wrong", "code": "x sk-12345"}}, secret="sk-12345"
     )
     assert (str(error), error.code) == ("the service reports an error: [key] is wrong", "x [key]")
     assert str(error_from_payload({})) == "the service reports an error: no reason given"
+
+
+@pytest.mark.parametrize("before", [260, 280, 290, 299])
+def test_an_error_inside_a_success_is_cut_after_the_key_was_redacted(before: int) -> None:
+    text = "x" * before + "sk-12345"
+    error = error_from_payload({"error": {"message": text, "code": text}}, secret="sk-12345")
+    assert "sk" not in f"{error} {error.code}"
 
 
 @given(st.binary(max_size=200), st.sampled_from([300, 400, 401, 429, 500]))

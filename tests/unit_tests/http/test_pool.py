@@ -32,17 +32,18 @@ from langchain_minitoolai._http.pool import (
     ssl_context,
     validate_client,
 )
-from langchain_minitoolai._http.transport import DeadlineTransport
+from langchain_minitoolai._http.transport import DeadlineTransport, Origin
 from tests.unit_tests.fake_clients import chat_request, once
 
 CONFIG = TransportConfig(verify=False)
+ORIGIN = Origin.of("https://service.test")
 AIOHTTP = CONFIG._replace(aiohttp=True)
 
 
 @pytest.fixture(autouse=True)
 def living(monkeypatch: pytest.MonkeyPatch) -> None:
     """See to it that what is forgotten here is not what other tests keep open."""
-    monkeypatch.setattr(pool_module, "_living", weakref.WeakSet())
+    monkeypatch.setattr(pool_module, "_fork_aware", weakref.WeakSet())
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def lent(pool: ClientPool, *, new_connection: bool = False) -> Any:
-    return (await pool.async_client(new_connection=new_connection)).client
+    return (await pool.async_client(ORIGIN, new_connection=new_connection)).client
 
 
 # --- One process ----------------------------------------------------------------------
@@ -66,23 +67,23 @@ def test_nothing_is_made_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch)
 
 def test_there_is_one_client_and_one_that_keeps_no_connection() -> None:
     pool = ClientPool(CONFIG)
-    assert pool.client(new_connection=False) is pool.client(new_connection=False)
-    assert pool.client(new_connection=True) is pool.client(new_connection=True)
-    assert pool.client(new_connection=True) is not pool.client(new_connection=False)
+    assert pool.client(ORIGIN, new_connection=False) is pool.client(ORIGIN, new_connection=False)
+    assert pool.client(ORIGIN, new_connection=True) is pool.client(ORIGIN, new_connection=True)
+    assert pool.client(ORIGIN, new_connection=True) is not pool.client(ORIGIN, new_connection=False)
 
 
 def test_a_client_that_was_closed_is_made_anew() -> None:
     pool = ClientPool(CONFIG)
-    first = pool.client(new_connection=False)
+    first = pool.client(ORIGIN, new_connection=False)
     first.close()
-    assert not pool.client(new_connection=False).is_closed
+    assert not pool.client(ORIGIN, new_connection=False).is_closed
 
 
 def test_threads_share_a_client() -> None:
     pool = ClientPool(CONFIG)
     found: list[httpx.Client] = []
     threads = [
-        threading.Thread(target=lambda: found.append(pool.client(new_connection=False)))
+        threading.Thread(target=lambda: found.append(pool.client(ORIGIN, new_connection=False)))
         for _ in range(8)
     ]
     for thread in threads:
@@ -132,7 +133,7 @@ def test_a_user_s_client_is_known_by_its_identity() -> None:
 @pytest.mark.usefixtures("pools")
 def test_only_so_many_pools_are_remembered_and_the_oldest_is_let_go() -> None:
     held = client_pool(TransportConfig("http://0.test", verify=False))
-    client = held.client(new_connection=False)
+    client = held.client(ORIGIN, new_connection=False)
     other = weakref.ref(client_pool(TransportConfig("http://1.test")))
     for number in range(2, MAX_POOLS + 2):
         client_pool(TransportConfig(f"http://{number}.test"))
@@ -145,7 +146,7 @@ def test_only_so_many_pools_are_remembered_and_the_oldest_is_let_go() -> None:
 
 def test_a_pool_that_nobody_holds_closes_its_clients() -> None:
     pool = ClientPool(CONFIG)
-    clients = [pool.client(new_connection=new) for new in (True, False)]
+    clients = [pool.client(ORIGIN, new_connection=new) for new in (True, False)]
     del pool
     gc.collect()
     assert all(client.is_closed for client in clients)
@@ -165,13 +166,9 @@ def stores_no_cookie(client: httpx.Client | httpx.AsyncClient) -> bool:
 async def test_a_client_stores_no_cookie_and_follows_no_redirect(proxy: str | None) -> None:
     for config in (CONFIG._replace(proxy=proxy), AIOHTTP._replace(proxy=proxy)):
         pool = ClientPool(config)
-        for client in (pool.client(new_connection=False), await lent(pool)):
+        for client in (pool.client(ORIGIN, new_connection=False), await lent(pool)):
             assert stores_no_cookie(client)
             assert not client.follow_redirects
-
-
-def transport_of(client: Any, url: str = "https://service.test/") -> Any:
-    return client._transport_for_url(httpx.URL(url))
 
 
 @pytest.mark.parametrize("config", [CONFIG, AIOHTTP])
@@ -179,20 +176,48 @@ def transport_of(client: Any, url: str = "https://service.test/") -> Any:
 async def test_the_environment_s_proxy_is_used_unless_another_is_given(
     monkeypatch: pytest.MonkeyPatch, config: TransportConfig, variable: str
 ) -> None:
+    made: list[tuple[str | None, int]] = []
+
+    def note(make: Any) -> Any:
+        def noting(config: TransportConfig, proxy: str | None, keep: int) -> Any:
+            made.append((proxy, keep))
+            return make(config, proxy, keep)
+
+        return noting
+
+    for name in ("_make_client", "_make_async_client"):
+        monkeypatch.setattr(pool_module, name, note(getattr(pool_module, name)))
     monkeypatch.setenv(variable, "http://environment.test:8080")
     monkeypatch.setenv("NO_PROXY", "excluded.test")
+    excluded = Origin.of("https://excluded.test")
     pool, given = ClientPool(config), ClientPool(config._replace(proxy="http://given.test"))
-    for new_connection in (True, False):
-        sync = pool.client(new_connection=new_connection)
-        for client in (sync, await lent(pool, new_connection=new_connection)):
-            assert transport_of(client) is not client._transport
-            assert transport_of(client, "https://excluded.test/") is client._transport
-    for client in (given.client(new_connection=False), await lent(given)):
-        assert transport_of(client) is transport_of(client, "https://excluded.test/")
+    for origin in (ORIGIN, excluded, Origin.of("https://other.test")):
+        pool.client(origin, new_connection=False)
+        await pool.async_client(origin, new_connection=True)
+    proxied, direct = "http://environment.test:8080", None
+    keep = CALLS_PER_CLIENT
+    assert made == [(proxied, keep), (proxied, 0), (direct, keep), (direct, 0)]
+    made.clear()
+    for origin in (ORIGIN, excluded):
+        given.client(origin, new_connection=True)
+        await given.async_client(origin, new_connection=False)
+    assert made == [("http://given.test", 0), ("http://given.test", keep)]
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_user_s_client_keeps_its_proxies_to_itself(
+    monkeypatch: pytest.MonkeyPatch, *, is_async: bool
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://environment.test:8080")
+    users = TransportConfig(http_client=httpx.Client, http_async_client=httpx.AsyncClient)
+    assert ClientPool(users).proxy_for(ORIGIN, is_async=is_async) is None
+    assert ClientPool(CONFIG).proxy_for(ORIGIN, is_async=is_async) == "http://environment.test:8080"
 
 
 async def test_clients_go_over_the_transports_they_are_meant_to() -> None:
-    assert isinstance(ClientPool(CONFIG).client(new_connection=False)._transport, DeadlineTransport)
+    assert isinstance(
+        ClientPool(CONFIG).client(ORIGIN, new_connection=False)._transport, DeadlineTransport
+    )
     assert isinstance((await lent(ClientPool(CONFIG)))._transport, httpx.AsyncHTTPTransport)
     assert isinstance((await lent(ClientPool(AIOHTTP)))._transport, AiohttpTransport)
 
@@ -293,26 +318,27 @@ def test_the_clients_of_a_loop_that_is_closed_are_forgotten() -> None:
     pool = ClientPool(CONFIG)
     for _ in range(5):
         asyncio.run(lent(pool))
-    assert len(pool._loops) == 1
+    gc.collect()
+    assert len(pool._loops) == 0
 
 
 async def test_so_many_calls_share_a_client_and_the_next_one_gets_another() -> None:
     pool = ClientPool(CONFIG)
-    first = await pool.async_client(new_connection=False)
+    first = await pool.async_client(ORIGIN, new_connection=False)
     first.in_flight = CALLS_PER_CLIENT - 1
-    assert await pool.async_client(new_connection=False) is first
+    assert await pool.async_client(ORIGIN, new_connection=False) is first
     first.in_flight = CALLS_PER_CLIENT
-    second = await pool.async_client(new_connection=False)
+    second = await pool.async_client(ORIGIN, new_connection=False)
     assert second is not first
     first.in_flight = 0
-    assert await pool.async_client(new_connection=False) is first
+    assert await pool.async_client(ORIGIN, new_connection=False) is first
 
 
 async def test_any_number_of_calls_share_a_client_over_aiohttp() -> None:
     pool = ClientPool(AIOHTTP)
-    first = await pool.async_client(new_connection=False)
+    first = await pool.async_client(ORIGIN, new_connection=False)
     first.in_flight = 1000
-    assert await pool.async_client(new_connection=False) is first
+    assert await pool.async_client(ORIGIN, new_connection=False) is first
 
 
 async def test_a_new_connection_comes_from_a_client_that_keeps_none() -> None:
@@ -334,15 +360,15 @@ async def test_a_client_that_lost_many_connections_is_replaced_and_closed_after_
     *, new_connection: bool
 ) -> None:
     pool = ClientPool(CONFIG)
-    worn = await pool.async_client(new_connection=new_connection)
+    worn = await pool.async_client(ORIGIN, new_connection=new_connection)
     worn.in_flight, worn.lost = 1, MAX_LOST - 1
-    assert await pool.async_client(new_connection=new_connection) is worn
+    assert await pool.async_client(ORIGIN, new_connection=new_connection) is worn
     worn.lost = MAX_LOST
-    fresh = await pool.async_client(new_connection=new_connection)
+    fresh = await pool.async_client(ORIGIN, new_connection=new_connection)
     assert fresh is not worn
     assert not worn.client.is_closed
     worn.in_flight = 0
-    assert await pool.async_client(new_connection=new_connection) is fresh
+    assert await pool.async_client(ORIGIN, new_connection=new_connection) is fresh
     assert worn.client.is_closed
     assert not fresh.client.is_closed
 
@@ -428,7 +454,7 @@ def test_a_client_is_distinguished_from_what_makes_one() -> None:
 def test_a_user_s_client_serves_every_call_and_is_never_closed() -> None:
     client = make_client()
     pool = ClientPool(TransportConfig(http_client=client))
-    assert all(pool.client(new_connection=new) is client for new in (True, False))
+    assert all(pool.client(ORIGIN, new_connection=new) is client for new in (True, False))
     del pool
     gc.collect()
     assert not client.is_closed
@@ -454,10 +480,10 @@ def test_a_callable_is_called_once_a_process_and_its_client_closed_with_the_pool
 
     pool = ClientPool(TransportConfig(http_client=make))
     assert made == []
-    assert all(pool.client(new_connection=new) is made[0] for new in (True, False, True))
+    assert all(pool.client(ORIGIN, new_connection=new) is made[0] for new in (True, False, True))
     assert len(made) == 1
     made[0].close()
-    assert pool.client(new_connection=False) is made[1]
+    assert pool.client(ORIGIN, new_connection=False) is made[1]
     del pool
     gc.collect()
     assert made[1].is_closed
@@ -515,10 +541,10 @@ async def test_an_async_client_that_was_closed_after_its_first_call_is_refused()
 def test_a_client_that_was_closed_after_its_first_call_is_refused() -> None:
     client = make_client()
     pool = ClientPool(TransportConfig(http_client=client))
-    assert pool.client(new_connection=False) is client
+    assert pool.client(ORIGIN, new_connection=False) is client
     client.close()
     with pytest.raises(errors.InvalidInputError, match="http_client is closed"):
-        pool.client(new_connection=False)
+        pool.client(ORIGIN, new_connection=False)
 
 
 @pytest.mark.parametrize(
@@ -532,7 +558,7 @@ def test_a_client_that_was_closed_after_its_first_call_is_refused() -> None:
 )
 def test_a_callable_that_makes_no_client_is_refused(make: Any, message: str) -> None:
     with pytest.raises(errors.InvalidInputError, match=message):
-        ClientPool(TransportConfig(http_client=make)).client(new_connection=False)
+        ClientPool(TransportConfig(http_client=make)).client(ORIGIN, new_connection=False)
 
 
 async def test_an_async_callable_that_makes_no_client_is_refused() -> None:
@@ -548,7 +574,7 @@ async def test_an_async_callable_that_makes_no_client_is_refused() -> None:
 async def used(pools: None) -> AsyncIterator[ClientPool]:
     """A pool with clients of both kinds."""
     pool = client_pool(TransportConfig("http://forked.test", verify=False))
-    pool.client(new_connection=False)
+    pool.client(ORIGIN, new_connection=False)
     await lent(pool)
     yield pool
     assert isinstance(pool, ClientPool)
@@ -557,9 +583,9 @@ async def used(pools: None) -> AsyncIterator[ClientPool]:
 async def test_a_forked_child_drops_its_parent_s_clients_without_closing_them(
     used: ClientPool,
 ) -> None:
-    client, async_client = used.client(new_connection=False), await lent(used)
+    client, async_client = used.client(ORIGIN, new_connection=False), await lent(used)
     pool_module._after_fork()
-    assert used.client(new_connection=False) is not client
+    assert used.client(ORIGIN, new_connection=False) is not client
     assert await lent(used) is not async_client
     pool_module._pools.clear()
     del used
@@ -571,9 +597,9 @@ async def test_a_forked_child_drops_its_parent_s_clients_without_closing_them(
 
 def test_a_child_drops_the_clients_of_a_pool_that_was_let_go_but_is_still_held() -> None:
     pool = ClientPool(CONFIG)
-    client = pool.client(new_connection=False)
+    client = pool.client(ORIGIN, new_connection=False)
     pool_module._after_fork()
-    assert pool.client(new_connection=False) is not client
+    assert pool.client(ORIGIN, new_connection=False) is not client
     assert not client.is_closed
 
 
@@ -582,22 +608,24 @@ async def test_a_lock_that_was_held_when_the_process_forked_locks_nobody_out(
 ) -> None:
     with pool_module._pools_lock, used._lock:
         pool_module._after_fork()
-        client = client_pool(used.config).client(new_connection=False)
-        assert used.client(new_connection=False) is client
+        client = client_pool(used.config).client(ORIGIN, new_connection=False)
+        assert used.client(ORIGIN, new_connection=False) is client
 
 
 FORK = """
 import os
 from langchain_minitoolai._http.pool import TransportConfig, client_pool
+from langchain_minitoolai._http.transport import Origin
 
+ORIGIN = Origin.of("https://service.test")
 pool = client_pool(TransportConfig(verify=False))
-client = pool.client(new_connection=False)
+client = pool.client(ORIGIN, new_connection=False)
 child = os.fork()
 if child == 0:
-    own = pool.client(new_connection=False)
+    own = pool.client(ORIGIN, new_connection=False)
     os._exit(0 if own is not client and not client.is_closed else 1)
 status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-raise SystemExit(status or (0 if pool.client(new_connection=False) is client else 2))
+raise SystemExit(status or (0 if pool.client(ORIGIN, new_connection=False) is client else 2))
 """
 
 

@@ -13,7 +13,6 @@ from langchain_minitoolai._http.effects import (
     Effect,
     Request,
     Response,
-    ResponseStream,
     Sleep,
     StreamResponse,
 )
@@ -222,10 +221,10 @@ def test_without_retries_a_stale_connection_is_an_error() -> None:
 
 
 def test_a_stream_s_response_counts_its_attempts_too() -> None:
-    stream: ResponseStream[str, DeltaReader] = ResponseStream(DeltaReader())
-    _, result = drive(Response(500, {}), StreamResponse(200, {}, stream=stream))
+    reader = DeltaReader()
+    _, result = drive(Response(500, {}), StreamResponse(200, {}, reader=reader, items=["x"]))
     assert isinstance(result, StreamResponse)
-    assert (result.attempts, result.stream) == (2, stream)
+    assert (result.attempts, result.reader, result.items) == (2, reader, ["x"])
 
 
 # --- The log --------------------------------------------------------------------------

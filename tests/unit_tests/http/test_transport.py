@@ -13,15 +13,18 @@ import httpx
 import pytest
 
 from langchain_minitoolai._http import transport
-from langchain_minitoolai._http.deadline import Deadline
 from langchain_minitoolai._http.pool import ssl_context
 from langchain_minitoolai._http.transport import (
+    CONNECT_TIMEOUT,
+    Deadline,
     DeadlineTransport,
     ExchangeTrace,
-    environment_mounts,
+    Origin,
+    environment_proxy,
     is_loopback,
     resolve,
 )
+from langchain_minitoolai.errors import APITimeoutError
 from tests.unit_tests.fake_clients import CONNECTING, SENDING, Clock
 from tests.unit_tests.fake_streams import RESPONSE, FakeBackend
 
@@ -348,7 +351,22 @@ def test_a_name_has_each_of_its_addresses_once(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(socket, "getaddrinfo", found)
     assert resolve("service.test", 443) == ["10.0.0.1", "::1"]
-    assert asked == [("service.test", 443, {"type": socket.SOCK_STREAM})]
+    assert asked == [("service.test", 443, {"type": socket.SOCK_STREAM, "flags": 0})]
+
+
+@pytest.mark.usefixtures("loopback")  # no name server is asked
+@pytest.mark.parametrize(
+    ("host", "found"),
+    [
+        ("10.0.0.1", ["10.0.0.1"]),
+        ("2130706433", ["127.0.0.1"]),
+        ("0x7f.1", ["127.0.0.1"]),
+        ("::1", ["::1"]),
+        ("service.test", None),
+    ],
+)
+def test_a_host_is_an_address_however_it_is_written(host: str, found: list[str] | None) -> None:
+    assert resolve(host, 443, numeric=True) == found
 
 
 @pytest.mark.usefixtures("loopback")  # these names fail before any is looked up
@@ -382,55 +400,48 @@ def test_loopback_is_this_machine(host: str | None, *, expected: bool) -> None:
 # --- Proxies of the environment -----------------------------------------------------------
 
 
-def mounts(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, str | None]:
-    """Map patterns to the proxies' URLs, in an environment with these variables alone."""
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    return environment_mounts(lambda proxy: str(proxy.url))
+def proxy_of(url: str) -> str | None:
+    return environment_proxy(Origin.of(url))
 
 
 def test_without_variables_there_is_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert mounts(monkeypatch) == {}
-    assert mounts(monkeypatch, NO_PROXY="service.test", http_proxy="") == {}
+    assert proxy_of("https://service.test") is None
+    monkeypatch.setenv("NO_PROXY", "service.test")
+    monkeypatch.setenv("http_proxy", "")
+    assert proxy_of("http://other.test") is None
 
 
 def test_each_scheme_has_its_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = mounts(
-        monkeypatch,
-        http_proxy="proxy.test:1",
-        HTTPS_PROXY="https://b.test",
-        all_proxy="http://c.test",
-    )
-    assert found == {
-        "http://": "http://proxy.test:1",
-        "https://": "https://b.test",
-        "all://": "http://c.test",
-    }
+    monkeypatch.setenv("http_proxy", "proxy.test:1")
+    assert proxy_of("https://service.test") is None
+    monkeypatch.setenv("all_proxy", "http://c.test")
+    assert proxy_of("https://service.test") == "http://c.test"
+    monkeypatch.setenv("HTTPS_PROXY", "https://b.test")
+    assert proxy_of("https://service.test") == "https://b.test"
+    assert proxy_of("http://service.test") == "http://proxy.test:1"
 
 
 @pytest.mark.parametrize(
-    ("excluded", "pattern"),
+    ("excluded", "url"),
     [
-        ("service.test", "all://*service.test"),
-        (" .service.test ", "all://*service.test"),
-        ("service.test:8443", "all://*service.test:8443"),
-        ("localhost", "all://localhost"),
-        ("10.0.0.1", "all://10.0.0.1"),
-        ("10.0.0.1:80", "all://10.0.0.1:80"),
-        ("::1", "all://[::1]"),
-        ("[fe80::1]", "all://[fe80::1]"),
-        ("http://service.test", "http://service.test"),
+        ("service.test", "https://service.test"),
+        (" .service.test ", "https://api.service.test"),
+        ("service.test:8443", "https://service.test:8443"),
+        ("localhost", "https://localhost"),
+        ("10.0.0.1", "https://10.0.0.1"),
+        ("10.0.0.1:80", "https://10.0.0.1:80"),
+        ("::1", "https://[::1]"),
+        ("[fe80::1]", "https://[fe80::1]"),
+        ("a.test, *", "https://service.test"),
     ],
 )
 def test_a_host_that_is_excluded_has_no_proxy(
-    monkeypatch: pytest.MonkeyPatch, excluded: str, pattern: str
+    monkeypatch: pytest.MonkeyPatch, excluded: str, url: str
 ) -> None:
-    found = mounts(monkeypatch, HTTPS_PROXY="http://p.test", NO_PROXY=f"{excluded},,")
-    assert found == {"https://": "http://p.test", pattern: None}
-
-
-def test_a_star_excludes_every_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert mounts(monkeypatch, HTTPS_PROXY="http://p.test", NO_PROXY="a.test, *") == {}
+    monkeypatch.setenv("HTTPS_PROXY", "http://p.test")
+    assert proxy_of(url) == "http://p.test"
+    monkeypatch.setenv("NO_PROXY", f"{excluded},,")
+    assert proxy_of(url) is None
 
 
 @pytest.mark.parametrize(
@@ -447,24 +458,81 @@ def test_a_star_excludes_every_host(monkeypatch: pytest.MonkeyPatch) -> None:
         ("https://other.test/", True),
     ],
 )
-def test_a_client_chooses_by_these_patterns_as_httpx_does(
+def test_the_environment_is_read_as_httpx_reads_it(
     monkeypatch: pytest.MonkeyPatch, url: str, *, proxied: bool
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://p.test")
     monkeypatch.setenv("NO_PROXY", "service.test,10.0.0.1,::1,localhost")
-    used: list[bool] = []
-
-    def noting(is_proxy: bool) -> httpx.MockTransport:  # noqa: FBT001 - which transport it is
-        def note(_: httpx.Request) -> httpx.Response:
-            used.append(is_proxy)
-            return httpx.Response(200)
-
-        return httpx.MockTransport(note)
-
-    found = environment_mounts(lambda _: noting(is_proxy=True))
-    with httpx.Client(transport=noting(is_proxy=False), mounts=found) as client:
-        client.get(url)
     with httpx.Client() as theirs:
         transport_for = theirs._transport_for_url(httpx.URL(url))
         assert (transport_for is not theirs._transport) is proxied
-    assert used == [proxied]
+    assert (proxy_of(url) is not None) is proxied
+
+
+# --- Deadlines ---------------------------------------------------------------------
+
+
+def test_time_runs_out_without_progress(clock: Clock) -> None:
+    deadline = Deadline(clock, 9.0, None)
+    clock.sleep(8.0)
+    assert deadline.remaining() == 1.0
+    deadline.check()
+    clock.sleep(1.0)
+    with pytest.raises(APITimeoutError, match="no progress for 9 s"):
+        deadline.check()
+    with pytest.raises(TimeoutError):
+        deadline.remaining()
+
+
+def test_progress_resets_the_idle_time_but_never_moves_the_total(clock: Clock) -> None:
+    deadline = Deadline(clock, 9.0, clock() + 12.0)
+    clock.sleep(8.0)
+    deadline.reset_idle()
+    assert deadline.remaining() == 4.0
+    clock.sleep(4.0)
+    with pytest.raises(APITimeoutError, match="total timeout"):
+        deadline.check()
+
+
+def test_a_total_that_has_passed_leaves_no_time(clock: Clock) -> None:
+    deadline = Deadline(clock, 9.0, clock() - 1.0)
+    for limits in (deadline.remaining, deadline.sync_extensions, deadline.async_extensions):
+        with pytest.raises(TimeoutError):
+            limits()
+
+
+def test_a_cap_never_gives_more_time(clock: Clock) -> None:
+    deadline = Deadline(clock, 9.0, None)
+    deadline.cap(2.0)
+    assert deadline.remaining() == 2.0
+    clock.sleep(1.0)
+    deadline.cap(5.0)
+    assert deadline.remaining() == 1.0
+    deadline.reset_idle()
+    assert deadline.remaining() == 2.0
+    assert deadline.timeout_message() == "the service made no progress for 2 s"
+
+
+@pytest.mark.parametrize(
+    ("idle", "connect"), [(60.0, CONNECT_TIMEOUT), (10.0, 9.95), (3.0, 2.95), (0.01, 0.001)]
+)
+def test_connecting_takes_ten_seconds_at_most_and_ends_before_the_exchange(
+    clock: Clock, idle: float, connect: float
+) -> None:
+    deadline = Deadline(clock, idle, None)
+    for extensions in (deadline.sync_extensions(), deadline.async_extensions()):
+        assert extensions["timeout"]["connect"] == pytest.approx(connect)
+
+
+def test_a_sync_request_has_numbers_and_a_function_that_counts_down(clock: Clock) -> None:
+    extensions = Deadline(clock, 9.0, None).sync_extensions()
+    assert extensions["timeout"] == pytest.approx(
+        {"connect": 8.95, "read": 9.0, "write": 9.0, "pool": 9.0}
+    )
+    clock.sleep(4.0)
+    assert extensions["remaining"]() == 5.0
+
+
+def test_an_async_request_has_a_limit_for_connecting_alone(clock: Clock) -> None:
+    extensions = Deadline(clock, 60.0, None).async_extensions()
+    assert extensions == {"timeout": {"connect": 10.0, "read": None, "write": None, "pool": None}}

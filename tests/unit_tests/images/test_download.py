@@ -1,5 +1,7 @@
 """Downloads of images: redirects, retries, bounds and errors, without a network."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from langchain_minitoolai import errors
@@ -14,9 +16,13 @@ File = bytes | Response | Exception
 
 
 def fetch(
-    *files: File, url: str = URL, loopback: bool = False, seconds: float = 60.0
+    *files: File,
+    url: str = URL,
+    loopback: bool = False,
+    seconds: float = 60.0,
+    addresses: Sequence[str] | None = ("8.8.8.8",),
 ) -> tuple[bytes, FakeDriver]:
-    driver = FakeDriver(downloads=files)
+    driver = FakeDriver(downloads=files, addresses=addresses)
     workflow = fetch_image(
         url, loopback=loopback, clock=driver.clock, deadline=driver.now + seconds
     )
@@ -34,20 +40,64 @@ def test_an_image_is_fetched_within_its_bounds() -> None:
     assert (sent.url, sent.max_bytes, sent.timeout, sent.deadline) == (URL, MAX_BYTES, 20.0, 1020.0)
 
 
-@pytest.mark.parametrize("found", [["10.0.0.1"], ["8.8.8.8", "127.0.0.1"], []])
+@pytest.mark.parametrize("found", [["10.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["fec0::1"], []])
 def test_only_public_addresses_are_connected_to(found: list[str]) -> None:
-    _, driver = fetch(b"x")
-    pick = driver.downloads[0].pick_ip
-    assert pick(["8.8.8.8"]) == "8.8.8.8"
-    with pytest.raises(ImageDownloadError):
-        pick(found)
+    driver = FakeDriver(downloads=[b"x"], addresses=found)
+    with pytest.raises(ImageDownloadError, match="address"):
+        driver.run(fetch_image(URL, loopback=False, clock=driver.clock, deadline=2000.0))
+    assert driver.downloads == []
 
 
 def test_loopback_is_connected_to_where_the_api_is_there_too() -> None:
-    _, driver = fetch(b"x", url="http://127.0.0.1:8000/a.png", loopback=True)
-    assert driver.downloads[0].pick_ip(["127.0.0.1"]) == "127.0.0.1"
+    url = "http://127.0.0.1:8000/a.png"
+    _, driver = fetch(b"x", url=url, loopback=True, addresses=["127.0.0.1"])
+    assert driver.downloads[0].ip == "127.0.0.1"
     with pytest.raises(ImageDownloadError, match="no https"):
-        fetch(url="http://127.0.0.1:8000/a.png")
+        fetch(url=url)
+
+
+def unreachable() -> errors.APIConnectionError:
+    error = errors.APIConnectionError("refused")
+    error.maybe_sent = False
+    return error
+
+
+def test_every_address_of_a_host_is_tried_in_turn() -> None:
+    addresses = ["8.8.8.8", "2606:4700::1111", "1.1.1.1", "9.9.9.9"]
+    data, driver = fetch(unreachable(), unreachable(), b"x", addresses=addresses)
+    assert (data, driver.sleeps) == (b"x", [])
+    assert [sent.ip for sent in driver.downloads] == addresses[:3]
+    assert [sent.connect_timeout for sent in driver.downloads] == [2.5] * 3
+
+
+def test_where_no_address_answers_all_are_tried_again() -> None:
+    with pytest.raises(ImageDownloadError, match="can't be fetched: refused") as caught:
+        fetch(*[unreachable()] * 6, addresses=["8.8.8.8", "1.1.1.1"])
+    assert caught.value.is_retryable
+
+
+def test_an_address_that_took_the_request_is_the_last_one() -> None:
+    data, driver = fetch(errors.APIConnectionError("broke"), b"x", addresses=["8.8.8.8", "1.1.1.1"])
+    assert [sent.ip for sent in driver.downloads] == ["8.8.8.8", "8.8.8.8"]
+    assert (data, driver.sleeps) == (b"x", [0.5])
+
+
+def test_a_proxy_looks_the_name_up() -> None:
+    _, driver = fetch(b"x", addresses=None)
+    assert (driver.resolved, driver.downloads[0].ip) == ([URL], None)
+
+
+def test_a_download_cut_short_is_tried_again() -> None:
+    data, driver = fetch(errors.StreamInterruptedError("cut"), b"whole")
+    assert (data, driver.sleeps) == (b"whole", [0.5])
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".com"])
+def test_a_host_that_is_none_is_an_error_before_anything_is_sent(host: str) -> None:
+    with pytest.raises(ImageDownloadError, match="no valid host"):
+        fetch(url=f"https://{host}/x.png")
+    with pytest.raises(ImageDownloadError, match="no valid host"):
+        fetch(redirect(f"https://{host}/x.png"))
 
 
 def test_each_redirect_is_checked_and_sent_anew() -> None:

@@ -8,10 +8,12 @@ from langchain_minitoolai._http.transport import is_loopback
 from langchain_minitoolai._images.ssrf import (
     check_url,
     is_image_url,
-    pick_public_ip,
+    pick_addresses,
     redirect_target,
 )
 from langchain_minitoolai.errors import ImageDownloadError
+
+URL = "https://cdn.example.com/a.png"
 
 
 @pytest.mark.parametrize(
@@ -111,30 +113,58 @@ def test_loopback_is_known_by_name_and_number(host: str, *, expected: bool) -> N
         "64:ff9b::a00:1",
         "2001:0:4136:e378:8000:63bf:f5ff:fffe",
         "ff0e::1",
+        "fec0::1",
+        "192.0.0.8",
+        "192.0.0.170",
+        "192.88.99.1",
+        "198.18.0.1",
+        "203.0.113.7",
+        "255.255.255.255",
+        "64:ff9b:1::1",
+        "100::1",
+        "2001::1",
+        "2001:2::1",
+        "2001:20::1",
+        "2001:db8::1",
+        "2002::1",
+        "3fff::1",
+        "5f00::1",
+        "::8.8.8.8",
         "nonsense",
     ],
 )
 def test_an_address_that_is_not_public_is_not_connected_to(address: str) -> None:
     with pytest.raises(ImageDownloadError, match="not a public address"):
-        pick_public_ip([address], loopback=False)
+        pick_addresses(URL, [address], loopback=False)
     with pytest.raises(ImageDownloadError, match="not a public address"):
-        pick_public_ip(["8.8.8.8", address], loopback=False)
+        pick_addresses(URL, ["8.8.8.8", address], loopback=False)
+
+
+@pytest.mark.parametrize("host", ["cdn.example.com", "intranet"])
+def test_a_name_that_a_proxy_looks_up_is_left_to_it(host: str) -> None:
+    assert pick_addresses(f"https://{host}/a.png", None, loopback=False) == [None]
+
+
+def test_a_proxy_is_not_asked_for_its_own_loopback() -> None:
+    with pytest.raises(ImageDownloadError, match="not a public address"):
+        pick_addresses("https://localhost/a.png", None, loopback=False)
+    assert pick_addresses("http://localhost/a.png", None, loopback=True) == ["127.0.0.1"]
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
 def test_a_public_address_is_pinned(address: str) -> None:
-    assert pick_public_ip([address, "1.1.1.1"], loopback=False) == address
+    assert pick_addresses(URL, [address, "1.1.1.1"], loopback=False) == [address, "1.1.1.1"]
 
 
 def test_loopback_is_connected_to_only_when_the_api_is_there_too() -> None:
-    assert pick_public_ip(["127.0.0.1"], loopback=True) == "127.0.0.1"
+    assert pick_addresses(URL, ["127.0.0.1"], loopback=True) == ["127.0.0.1"]
     with pytest.raises(ImageDownloadError):
-        pick_public_ip(["10.0.0.1"], loopback=True)
+        pick_addresses(URL, ["10.0.0.1"], loopback=True)
 
 
 def test_a_name_without_an_address_is_an_error() -> None:
     with pytest.raises(ImageDownloadError, match="no address"):
-        pick_public_ip([], loopback=False)
+        pick_addresses(URL, [], loopback=False)
 
 
 def test_a_redirect_is_resolved_against_what_was_asked_for() -> None:
