@@ -38,13 +38,15 @@ def main() -> None:
     """Measure what was asked for."""
     asked = _arguments()
     chosen = [n for n, m in MEASURES.items() if m.quick or not asked.quick]
+    results: dict[str, list[Round]] = {}
     with Session(_report) as session:
-        results = {name: _measure(session, name, asked) for name in asked.only or chosen}
+        for name in asked.only or chosen:
+            results[name] = _measure(session, name, asked)
+            text = table(results, session.failures)
+            if asked.page:  # a run that is interrupted leaves what it has measured
+                asked.page.write_text(filled(asked.page.read_text("utf-8"), text), "utf-8")
     _report("")
-    text = table(results, session.failures)
     sys.stdout.write(text)
-    if asked.page:
-        asked.page.write_text(filled(asked.page.read_text("utf-8"), text), "utf-8")
 
 
 if __name__ == "__main__":
