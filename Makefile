@@ -32,7 +32,11 @@ lint: $(VENV)/.test $(VENV)/.lint ## Check style, types, spelling and the layers
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy --no-error-summary .
+	@$(BIN)/python tests/typing/check.py
 	@$(BIN)/codespell
+	@$(BIN)/zizmor --offline --quiet .github
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	@$(BIN)/validate-pyproject pyproject.toml > /dev/null
 	@PYTHONPATH=. $(BIN)/lint-imports > $(VENV)/layers.txt || { cat $(VENV)/layers.txt; exit 1; }
 
