@@ -35,7 +35,7 @@ from langchain_minitoolai._chat.request import (
 from langchain_minitoolai._chat.stream import ChatStreamParser
 from langchain_minitoolai._chat.structured import Method, structured_output
 from langchain_minitoolai._chat.tokens import count_request_tokens, count_text_tokens
-from langchain_minitoolai._chat.usage import model_profile, zero_cost_of_cache_hits
+from langchain_minitoolai._chat.usage import is_own_profile, model_profile, zero_cost_of_cache_hits
 from langchain_minitoolai._config import ClientConfig
 from langchain_minitoolai._http.effects import Clock, StreamRequest, StreamResponse, Workflow
 from langchain_minitoolai._http.error_mapping import response_metadata
@@ -67,6 +67,7 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
         temperature: From 0 (focused) to 2 (creative); unset leaves the service's 1.
         max_tokens: The most tokens of an answer; unset leaves the service's 1000.
         stop: Texts that end the answer, cut on this side.
+        reasoning_effort: How much a reasoning model is to think; sent as it is.
         timeout: Seconds without progress before a request is given up.
         total_timeout: Seconds for a whole call, retries and waits included; `None` for no limit.
         max_retries: Attempts after the first.
@@ -106,6 +107,9 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
         default=None, validation_alias=AliasChoices("stop", "stop_sequences")
     )
     """Texts that end an answer, cut on this side."""
+
+    reasoning_effort: str | None = None
+    """How much a reasoning model is to think, such as `"low"`; sent if given, unchecked."""
 
     total_timeout: float | None = Field(default=600.0, gt=0, allow_inf_nan=False)
     """Seconds for a whole call, retries and waits included; `None` for no limit."""
@@ -157,8 +161,9 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
     @model_validator(mode="after")
     def _set_model_profile(self) -> Self:
         # Core's assigns the field, which validates again: without end where there is no profile.
-        if self.profile is None:
-            self.__dict__["profile"] = self._resolve_model_profile()
+        own = self._resolve_model_profile()
+        if self.profile is None or (own and is_own_profile(self.profile)):
+            self.__dict__["profile"] = own
         return self
 
     @model_validator(mode="after")

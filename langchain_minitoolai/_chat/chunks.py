@@ -2,19 +2,21 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
 from langchain_core.messages import content as blocks
-from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.ai import OutputTokenDetails, UsageMetadata
 from langchain_core.messages.block_translators import register_translator
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from langchain_minitoolai._chat.stream import ChatStreamParser, Delta
+from langchain_minitoolai import contract
+from langchain_minitoolai._chat.stream import ChatStreamParser, Delta, Refusal
 from langchain_minitoolai._chat.usage import estimate_cost, to_usage_metadata
+from langchain_minitoolai._redaction import safe_warn
 from langchain_minitoolai._tool_calling.events import (
     CallArguments,
     CallEnd,
@@ -66,6 +68,7 @@ class ResponseBuilder:
         self._started_calls: dict[int, CallStart] = {}
         self._calls: list[ToolCall] = []
         self._invalid_calls: list[InvalidToolCall] = []
+        self._refusal = ""
         self._text_only = not (stop or tools or fence)
         self._started = False
 
@@ -95,6 +98,8 @@ class ResponseBuilder:
         if rest := self._flush():
             chunks.append(text_chunk(rest))
         usage = _usage(parser)
+        if not chunks and not self._started:
+            self._warn_if_cut(parser, usage)
         message = AIMessageChunk(
             content="",
             response_metadata=self._metadata(parser, usage),
@@ -114,8 +119,11 @@ class ResponseBuilder:
         events += self._finish(parser.finish_reason)
         text = "".join(self._consume(event) for event in events) + self._flush()
         usage = _usage(parser)
+        if not text and not self._calls and not self._invalid_calls:
+            self._warn_if_cut(parser, usage)
         message = AIMessage(
             content=text,
+            additional_kwargs={"refusal": self._refusal} if self._refusal else {},
             tool_calls=self._calls,
             invalid_tool_calls=self._invalid_calls,
             response_metadata=self._metadata(parser, usage),
@@ -123,9 +131,11 @@ class ResponseBuilder:
         )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
-    def _parse(self, delta: Delta) -> list[Event]:
+    def _parse(self, delta: Delta) -> Sequence[Event | Refusal]:
         if isinstance(delta, str):
             return self._tools.feed(delta) if self._tools else [Text(delta)]
+        if isinstance(delta, Refusal):
+            return [delta]
         if self._native is None:
             self._native = NativeToolCallParser(refuse=not self._is_native)
         return self._native.feed(delta)
@@ -134,12 +144,15 @@ class ResponseBuilder:
         parsers = [parser for parser in (self._tools, self._native) if parser is not None]
         return [event for parser in parsers for event in parser.finish(finish_reason)]
 
-    def _consume(self, event: Event) -> str:
+    def _consume(self, event: Event | Refusal) -> str:
         """Record a call, valid or not; return the text that can be shown."""
         if isinstance(event, Text):
             text = self._fence.feed(event.text) if self._fence else event.text
             return self._stop.feed(text)
         text = self._flush()
+        if isinstance(event, Refusal):
+            self._refusal += event.text
+            return text + event.text
         if self._is_hidden(event):
             return text
         if isinstance(event, CallStart):
@@ -155,24 +168,34 @@ class ResponseBuilder:
             self._invalid_calls.append(invalid)
         return text
 
-    def _is_hidden(self, event: Event) -> bool:
-        """Check whether this is a call that began after a stop sequence."""
-        return (
-            self._stop.matched
-            and not isinstance(event, Text)
-            and event.index not in self._started_calls
-        )
+    def _is_hidden(self, event: CallStart | CallArguments | CallEnd | InvalidCall) -> bool:
+        """Check whether a call began after a stop sequence."""
+        return self._stop.matched and event.index not in self._started_calls
 
     def _flush(self) -> str:
         text = self._stop.feed(self._fence.flush()) if self._fence else ""
         return text + self._stop.flush()
 
-    def _to_chunks(self, event: Event) -> list[ChatGenerationChunk]:
+    def _to_chunks(self, event: Event | Refusal) -> list[ChatGenerationChunk]:
         text = self._consume(event)
         chunks = [text_chunk(text)] if text else []
-        if isinstance(event, Text | CallEnd) or self._is_hidden(event):
-            return chunks
-        return [*chunks, call_chunk(event)]
+        if isinstance(event, Refusal):
+            chunks[0].message.additional_kwargs["refusal"] = event.text
+            chunks[0].message.response_metadata["model_provider"] = PROVIDER
+        elif not isinstance(event, Text | CallEnd) and not self._is_hidden(event):
+            chunks.append(call_chunk(event))
+        return chunks
+
+    def _warn_if_cut(self, parser: ChatStreamParser, usage: UsageMetadata | None) -> None:
+        """Warn that an answer is empty, where its limit of tokens is the reason."""
+        if parser.finish_reason != "length" or self._stop.matched:
+            return
+        details: OutputTokenDetails = usage.get("output_token_details", {}) if usage else {}
+        safe_warn(
+            "the answer is empty: it reached its limit of tokens after "
+            f"{details.get('reasoning', 0)} reasoning tokens; raise max_tokens, which the service "
+            f"takes as {contract.DEFAULT_MAX_COMPLETION_TOKENS} where it is unset"
+        )
 
     def _metadata(self, parser: ChatStreamParser, usage: UsageMetadata | None) -> dict[str, Any]:
         service = parser.metadata
@@ -391,4 +414,9 @@ def chunk_to_content_blocks(chunk: AIMessageChunk) -> list[blocks.ContentBlock]:
 def _text_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
     if not isinstance(message.content, str):
         raise NotImplementedError
-    return [blocks.TextContentBlock(type="text", text=message.content)] if message.content else []
+    refusal = message.additional_kwargs.get("refusal", "")
+    if "refusal" not in blocks.KNOWN_BLOCK_TYPES:  # since langchain-core 1.7.5
+        refusal = ""
+    text = message.content.removesuffix(refusal)
+    found: list[Any] = [{"type": "text", "text": text}] if text else []
+    return [*found, {"type": "refusal", "refusal": refusal}] if refusal else found

@@ -21,6 +21,7 @@ MODEL_OPTIONS: Final = (
     "temperature",
     "max_tokens",
     "stop",
+    "reasoning_effort",
     "tool_calling",
     "strict_tool_calls",
     "model_kwargs",
@@ -70,6 +71,7 @@ class CallOptions:
     temperature: float | None = None
     max_tokens: int | None = None
     stop: Any = None
+    reasoning_effort: Any = None
     tool_calling: ToolCalling = "prompted"
     model_kwargs: Mapping[str, Any] = field(default_factory=dict)
     tools: Sequence[Any] = ()

@@ -82,6 +82,8 @@ def chat_request(
         body["temperature"] = options.temperature
     if options.max_tokens is not None:
         body["max_completion_tokens"] = options.max_tokens
+    if options.reasoning_effort is not None:
+        body["reasoning_effort"] = options.reasoning_effort
     body |= options.model_kwargs
     fence = CodeFenceStripper() if response_format else None
     builder = ResponseBuilder(options.model, stop, parser, fence, native=native)

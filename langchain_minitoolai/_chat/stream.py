@@ -4,7 +4,7 @@ It does no I/O and implements the body reader protocol of `_http`.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from langchain_minitoolai import errors
 from langchain_minitoolai._http.body import DONE, Event, EventTooLargeError, SSEDecoder
@@ -17,8 +17,15 @@ from langchain_minitoolai._http.error_mapping import (
 )
 from langchain_minitoolai._redaction import MAX_MESSAGE, tidy
 
-Delta: TypeAlias = str | list[dict[str, Any]]
-"""A part of the response: text, or OpenAI's `tool_calls` deltas."""
+
+class Refusal(NamedTuple):
+    """A piece of the text in which the model refuses to answer."""
+
+    text: str
+
+
+Delta: TypeAlias = str | Refusal | list[dict[str, Any]]
+"""A part of the response: text, a refusal, or OpenAI's `tool_calls` deltas."""
 
 _METADATA: Final = ("id", "model", "system_fingerprint", "service_tier")
 _FIELDS: Final = (b":", b"data", b"event", b"id", b"retry")
@@ -167,9 +174,12 @@ class ChatStreamParser:
         self._has_choice = True
         delta = choice.get(key)
         if isinstance(delta, dict):
-            content = delta.get("content") or delta.get("refusal")
+            content = delta.get("content")
             if content and isinstance(content, str):
                 deltas.append(content)
+            refusal = delta.get("refusal")
+            if refusal and isinstance(refusal, str):
+                deltas.append(Refusal(refusal))
             calls = delta.get("tool_calls")
             if calls and isinstance(calls, list):
                 deltas.append([call for call in calls if isinstance(call, dict)])

@@ -169,9 +169,14 @@ class _JSONParser(_StrictParser):
     """Parses JSON in the text."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        if not partial:
+        if not partial and not _is_refusal(result[0]):
             _require_whole_json(result[0])
         return self.core.parse_result(result, partial=partial)
+
+
+def _is_refusal(generation: Generation) -> bool:
+    message: Any = getattr(generation, "message", None)
+    return bool(message and message.additional_kwargs.get("refusal"))  # core has an error for it
 
 
 def _require_whole_json(generation: Generation) -> None:

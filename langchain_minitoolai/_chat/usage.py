@@ -115,3 +115,8 @@ def model_profile(model: str) -> ModelProfile | None:
         tool_choice=True,
         structured_output=True,
     )
+
+
+def is_own_profile(profile: ModelProfile) -> bool:
+    """Check whether a profile is from here, and not a user's: another model takes another."""
+    return profile == model_profile(profile.get("name", ""))

@@ -77,6 +77,22 @@ def test_fields_can_be_configured_for_a_call(caller: Caller, strict: sandbox.Ser
 
 
 @sync_and_async
+def test_each_call_can_bring_its_own_key(caller: Caller) -> None:
+    with sandbox.running() as one, sandbox.running() as other:
+        model = ChatMiniToolAI(**access(one)).configurable_fields(
+            minitoolai_api_key=ConfigurableField(id="api_key"),
+            minitoolai_api_base=ConfigurableField(id="base_url"),
+        )
+        caller.invoke(model, "Hello")
+        caller.invoke(model, "Hello", {"configurable": access(other)})
+        caller.stream(model, "Hello", {"configurable": access(other)})
+        assert [len(bodies(service)) for service in (one, other)] == [1, 2]
+        with pytest.raises(AuthenticationError) as refused:
+            caller.invoke(model, "Hello", {"configurable": {"api_key": other.api_key}})
+        assert other.api_key not in repr(model) + str(refused.value)
+
+
+@sync_and_async
 def test_models_can_be_alternatives(caller: Caller, strict: sandbox.Service) -> None:
     model = ChatMiniToolAI().configurable_alternatives(
         ConfigurableField(id="llm"), default_key="small", large=ChatMiniToolAI(model="gpt-4.1")

@@ -22,6 +22,7 @@ from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
     BaseMessage,
+    ChatMessage,
     HumanMessage,
     SystemMessage,
     ToolMessage,
@@ -707,6 +708,7 @@ def test_the_type_and_the_identity_name_what_changes_an_answer() -> None:
         "temperature": 0,
         "max_tokens": None,
         "stop": None,
+        "reasoning_effort": None,
         "tool_calling": "prompted",
         "strict_tool_calls": False,
         "base_url": contract.API_BASE,
@@ -714,12 +716,99 @@ def test_the_type_and_the_identity_name_what_changes_an_answer() -> None:
     }
 
 
+class Runs(BaseCallbackHandler):
+    """Notes what the runs of models were told."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def on_chat_model_start(self, *args: Any, **kwargs: Any) -> None:
+        self.events.append("start")
+
+    def on_llm_error(self, error: BaseException, **kwargs: Any) -> None:
+        self.events.append(type(error).__name__)
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("message", "call"),
+    [
+        (HumanMessage("Hi"), {"temperature": 9}),
+        (HumanMessage("Hi"), {"temperature": "hot"}),
+        (HumanMessage("Hi"), {"max_tokens": 0}),
+        (HumanMessage("Hi"), {"model": 5}),
+        (HumanMessage("Hi"), {"stop": [""]}),
+        (HumanMessage("Hi"), {"stop": 5}),
+        (HumanMessage("Hi"), {"top_p": 1}),
+        (HumanMessage("Hi"), {"tools": [5]}),
+        (HumanMessage([IMAGE]), {}),
+        (ChatMessage(content="Hi", role="critic"), {}),
+    ],
+)
+async def test_a_call_that_is_refused_for_its_input_leaves_a_run_with_its_error(
+    service: FakeService, way: str, message: BaseMessage, call: dict[str, Any]
+) -> None:
+    runs = Runs()
+    model = make(callbacks=[runs])
+    with pytest.raises(InvalidInputError):
+        await ask(way, model, [message], **call)
+    assert runs.events == ["start", "InvalidInputError"]
+    assert service.calls == []
+
+
+def test_another_model_takes_another_profile_and_a_profile_of_one_s_own_stays() -> None:
+    model = make(model="gpt-4o")
+    model.model = "gpt-4.1"
+    copied = make(model="gpt-4o").model_copy(update={"model": "gpt-4.1"})
+    for changed in (model, copied, make(model="gpt-4.1", profile=make(model="gpt-4o").profile)):
+        assert changed.profile == make(model="gpt-4.1").profile
+    mine = make(model="gpt-4o", profile={"max_input_tokens": 5})
+    mine.model = "gpt-4.1"
+    assert mine.profile == {"max_input_tokens": 5}
+
+
+@pytest.mark.filterwarnings("ignore:model 'gpt-9'")
+def test_a_model_that_is_not_documented_keeps_the_profile_it_was_given() -> None:
+    assert make(model="gpt-9").profile is None
+    profile = make(model="gpt-4o").profile
+    assert make(model="gpt-9", profile=profile).profile == profile
+
+
+# --- Reasoning models ----------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:model 'gpt-5.4-nano'")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("effort", ["low", "whatever"])
+async def test_a_reasoning_effort_is_sent_unchecked_and_no_temperature_with_it(
+    monkeypatch: pytest.MonkeyPatch, way: str, effort: str
+) -> None:
+    service = install(monkeypatch, native=True)  # a service that knows the field
+    service.reply("Hi")
+    message = await answer(way, make(model="gpt-5.4-nano", reasoning_effort=effort), "Hi")
+    assert service.body["reasoning_effort"] == effort
+    assert "temperature" not in service.body
+    assert "cost" not in message.response_metadata
+    service.reply("Hi")
+    await ask(way, make(model="gpt-5.4-nano"), "Hi", reasoning_effort=effort)
+    assert service.body["reasoning_effort"] == effort
+
+
 def test_a_cache_keeps_models_apart_that_answer_differently() -> None:
     keys = {
         make(**fields)._get_llm_string()
-        for fields in ({}, {"temperature": 0}, {"model": "gpt-4o"}, {"stop": "x"})
+        for fields in (
+            {},
+            {"temperature": 0},
+            {"model": "gpt-4o"},
+            {"stop": "x"},
+            {"reasoning_effort": "low"},
+        )
     }
-    assert len(keys) == 4
+    assert len(keys) == 5
     assert make(api_key="a")._get_llm_string() == make(api_key="b")._get_llm_string()
 
 

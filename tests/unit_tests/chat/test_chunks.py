@@ -2,12 +2,13 @@ import itertools
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, content
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.messages.block_translators import get_translator
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
@@ -23,7 +24,7 @@ from langchain_minitoolai._chat.chunks import (
     text_chunk,
     to_content_blocks,
 )
-from langchain_minitoolai._chat.stream import ChatStreamParser, Delta
+from langchain_minitoolai._chat.stream import ChatStreamParser, Delta, Refusal
 from langchain_minitoolai._tool_calling.parser import ToolCallParser
 
 TAG = '<tool_call key="k3f9ab">'
@@ -637,6 +638,74 @@ def test_the_sum_of_all_chunks_shows_the_call() -> None:
     last = AIMessageChunk(content="", chunk_position="last", response_metadata=METADATA)
     (block,) = (chunk + last).content_blocks
     assert block["type"] == "tool_call"
+
+
+REFUSED: list[Delta] = ["Hm. ", Refusal("I can"), Refusal("'t.")]
+
+
+@pytest.fixture
+def core_knows_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "KNOWN_BLOCK_TYPES", content.KNOWN_BLOCK_TYPES | {"refusal"})
+
+
+@pytest.mark.usefixtures("core_knows_refusals")
+def test_a_refusal_is_core_s_block_and_text_of_the_content() -> None:
+    message = both(REFUSED)
+    assert message.content == message.text == "Hm. I can't."
+    assert message.additional_kwargs == {"refusal": "I can't."}
+    refused = [{"type": "text", "text": "Hm. "}, {"type": "refusal", "refusal": "I can't."}]
+    assert message.content_blocks == refused
+    chunks = streamed(builder(), REFUSED, parser())
+    assert [block for chunk in chunks for block in chunk.content_blocks] == [
+        {"type": "text", "text": "Hm. "},
+        {"type": "refusal", "refusal": "I can"},
+        {"type": "refusal", "refusal": "'t."},
+    ]
+    assert add_ai_message_chunks(*chunks).content_blocks == refused
+
+
+@pytest.mark.usefixtures("core_knows_refusals")
+def test_what_was_held_back_for_a_stop_sequence_comes_before_a_refusal() -> None:
+    message = both(["ab", Refusal("No.")], ["bc"])
+    assert message.content == "abNo."
+    assert message.content_blocks[-1] == {"type": "refusal", "refusal": "No."}
+
+
+def test_a_refusal_is_text_where_core_has_no_block_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = content.KNOWN_BLOCK_TYPES - {"refusal"}
+    monkeypatch.setattr(content, "KNOWN_BLOCK_TYPES", known)
+    assert both(REFUSED).content_blocks == [{"type": "text", "text": "Hm. I can't."}]
+
+
+THOUGHT = {**USAGE, "completion_tokens_details": {"reasoning_tokens": 100}}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("usage", "tokens"), [(THOUGHT, 100), ({}, 0), (None, 0)])
+def test_an_answer_that_thinking_left_no_tokens_for_is_warned_of(
+    usage: Any, tokens: int, *, stream: bool
+) -> None:
+    ending = builder().final_chunks if stream else partial(builder().result, [])
+    with pytest.warns(UserWarning, match=f"empty: .* {tokens} reasoning tokens; raise max_tokens"):
+        ending(parser("length", usage))
+
+
+@pytest.mark.parametrize(
+    ("deltas", "stop", "reason"),
+    [
+        (["Hi"], [], "length"),
+        ([ADD[:-30]], [], "length"),
+        (["x"], ["x"], "length"),
+        ([], [], "stop"),
+        ([], [], "content_filter"),
+    ],
+)
+def test_an_answer_that_is_not_empty_or_ended_otherwise_is_not_warned_of(
+    deltas: list[Delta], stop: list[str], reason: str
+) -> None:
+    both(deltas, stop, reason)  # warnings are errors here
 
 
 def test_content_in_blocks_is_left_to_core() -> None:

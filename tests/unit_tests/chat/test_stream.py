@@ -13,6 +13,7 @@ from langchain_minitoolai._chat.stream import (
     ChatStreamParser,
     Delta,
     JSONBody,
+    Refusal,
     is_error_payload,
     malformed_event_error,
 )
@@ -102,9 +103,16 @@ def test_nothing_counts_after_the_end() -> None:
     assert parser.events == 0
 
 
-def test_refusals_are_text_and_tool_calls_are_deltas() -> None:
-    chunk = event({"choices": [{"delta": {"refusal": "No.", "tool_calls": [CALL, None, 3]}}]})
-    assert read(chunk, STOP)[0] == ["No.", [CALL]]
+def test_refusals_and_tool_calls_are_deltas_of_their_own() -> None:
+    delta = {"content": "Hm. ", "refusal": "No.", "tool_calls": [CALL, None, 3]}
+    assert read(event({"choices": [{"delta": delta}]}), STOP)[0] == ["Hm. ", Refusal("No."), [CALL]]
+    odd = event({"choices": [{"delta": {"refusal": 5}}]})
+    assert read(odd, STOP)[0] == []
+
+
+def test_a_refusal_in_a_json_body_is_one() -> None:
+    choice = {"message": {"content": None, "refusal": "No."}, "finish_reason": "stop"}
+    assert read(json.dumps({"choices": [choice]}).encode())[0] == [Refusal("No.")]
 
 
 def test_an_event_like_the_one_before_it_but_for_its_text_may_have_none() -> None:

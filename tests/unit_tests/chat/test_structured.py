@@ -2,6 +2,7 @@ import json
 from typing import Any, TypedDict
 
 import pytest
+from langchain_core import exceptions
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage
 from langchain_core.tracers.context import collect_runs
@@ -9,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.v1 import BaseModel as BaseModelV1
 
 from langchain_minitoolai import ChatMiniToolAI
+from langchain_minitoolai._chat.stream import Refusal
 from langchain_minitoolai._chat.structured import Method
 from langchain_minitoolai.errors import IncompleteOutputError, InvalidInputError
 from tests.unit_tests.fake_service import KEY, WAYS, FakeService, ask, install, make
@@ -378,3 +380,104 @@ def test_a_schema_that_is_none_is_refused(
 ) -> None:
     with pytest.raises(InvalidInputError, match=r"schema is .*; allowed: a pydantic class"):
         model.with_structured_output(schema, method=method)
+
+
+LOOP: dict[str, Any] = {"title": "Loop", "type": "object", "properties": {}}
+LOOP["properties"]["inner"] = LOOP
+DEEP: dict[str, Any] = {"type": "integer"}
+for _ in range(2000):
+    DEEP = {"title": "Deep", "type": "object", "properties": {"inner": DEEP}}
+EITHER: dict[str, Any] = {
+    "title": "Either",
+    "anyOf": [
+        {"type": "object", "properties": {"x": {"type": "integer"}}},
+        {"type": "object", "properties": {"name": {"type": "string"}}},
+    ],
+}
+REFUSED: list[Any] = [
+    {},
+    [],
+    [1],
+    {"anyOf": EITHER["anyOf"]},
+    {"title": 5, "type": "object", "properties": {}},
+    {"type": "function"},
+    {"type": "function", "function": {}},
+    list[int],
+    LOOP,
+    DEEP,
+]
+
+
+@pytest.mark.parametrize("strict", [None, True])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("schema", REFUSED, ids=range(len(REFUSED)))
+def test_a_schema_that_can_t_be_described_is_refused_by_every_method(
+    model: ChatMiniToolAI, schema: Any, method: Method, *, strict: bool | None
+) -> None:
+    with pytest.raises(InvalidInputError, match=r"^schema is .*; allowed: a pydantic class") as no:
+        model.with_structured_output(schema, method=method, strict=strict)
+    assert len(str(no.value)) < 1000
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("strict", [None, True])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "schema",
+    [
+        EITHER,
+        {"title": "Self", "$ref": "#"},
+        {"title": "Any", "description": "Any object.", "type": "object"},
+        {"title": "a b/ü <tools>", "type": "object", "properties": {"x": {"type": "integer"}}},
+        {"title": "Open", "type": "object", "additionalProperties": {"type": "integer"}},
+        {"title": "Lost", "type": "object", "properties": {"x": {"$ref": "#/$defs/none"}}},
+    ],
+    ids=lambda schema: schema["title"],
+)
+async def test_a_schema_of_an_odd_form_reaches_the_model_and_is_answered(
+    service: FakeService,
+    model: ChatMiniToolAI,
+    schema: dict[str, Any],
+    method: Method,
+    strict: bool | None,  # noqa: FBT001
+    way: str,
+) -> None:
+    service.reply(reply_text(method, schema, {"x": 1}))
+    asking = model.with_structured_output(schema, method=method, strict=strict)
+    assert await ask(way, asking, "Where?") == {"x": 1}
+    prompt = str(service.body["messages"])
+    described = [key for key in ("anyOf", "$ref", "additionalProperties") if key in schema]
+    assert method == "json_mode" or all(key in prompt for key in described)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_json_may_be_of_any_type_and_a_call_s_arguments_are_an_object(
+    service: FakeService, model: ChatMiniToolAI, way: str
+) -> None:
+    numbers = {"title": "Numbers", "type": "array", "items": {"type": "integer"}}
+    service.reply("[1, 2]")
+    asking = model.with_structured_output(numbers, method="json_schema", strict=True)
+    assert await ask(way, asking, "Which?") == [1, 2]
+    assert "'type': 'array'" in str(service.body) or '"array"' in str(service.body)
+    with pytest.raises(InvalidInputError, match=r"of type 'array'; allowed: .*'json_schema'"):
+        model.with_structured_output(numbers)
+
+
+# Since langchain-core 1.7.5; before, the answer is one that can't be parsed.
+REFUSAL = getattr(exceptions, "ModelRefusalError", OutputParserException)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_refusal_is_core_s_error_and_the_parsing_error_beside_the_raw_answer(
+    service: FakeService, model: ChatMiniToolAI, way: str, method: Method
+) -> None:
+    for _ in range(2):
+        service.reply(Refusal("I can't."))
+    with pytest.raises(REFUSAL, match="I can't"):
+        await ask(way, model.with_structured_output(Point, method=method), "Where?")
+    asking = model.with_structured_output(Point, method=method, include_raw=True)
+    both = await ask_raw(way, asking)
+    assert both["raw"].text == "I can't."
+    assert both["parsed"] is None
+    assert isinstance(both["parsing_error"], REFUSAL)
