@@ -15,27 +15,37 @@ Tokenizer: TypeAlias = Callable[[str], list[int]]
 _TOKENS_PER_MESSAGE: Final = 3
 _LATIN_TOKENS: Final = 0.25
 """Tokens a character, as in core's approximate counter."""
-# Other scripts are denser: fitted to OpenAI's published token counts of sentences.
-_EAST_ASIAN: Final = re.compile(
-    "[\u1100-\u11ff\u2e80-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U0001f000-\U0003ffff]+"
+# Other scripts are denser, by what the models' tokenizer (o200k_base) counts in them.
+_DENSER: Final = tuple(
+    (re.compile(f"[{letters}]+"), tokens)
+    for letters, tokens in (
+        # Chinese and Japanese; Korean.
+        (
+            "\u2e80-\u31ff\u3400-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff",
+            0.8,
+        ),
+        ("\u1100-\u11ff\uac00-\ud7ff", 0.65),
+        # Telugu and Kannada, Thai and Lao, Burmese, Khmer; Ethiopic.
+        ("\u0c00-\u0cff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff", 0.5),
+        ("\u1200-\u139f", 1.8),
+        # Symbols and emoji, with the selectors and flags that belong to them.
+        ("\u2190-\u24ff\u25a0-\u2bff\ufe0f\U0001f000-\U0001faff", 1.5),
+        # Greek, Cyrillic, Hebrew, Arabic, the scripts of India and the Caucasus, and so on.
+        ("\u0370-\u0bff\u0d00-\u0dff\u0f00-\u0fff\u10a0-\u10ff\u13a0-\u177f\u1800-\u1dff", 0.35),
+    )
 )
-_EAST_ASIAN_TOKENS: Final = 0.75
-_OTHER_SCRIPTS: Final = re.compile("[\u0370-\u10ff\u1200-\u1dff]+")
-_OTHER_TOKENS: Final = 0.4
 
 
 def count_text_tokens(text: str, tokenizer: Tokenizer | None = None) -> int:
     """Estimate the tokens of a text, or count them with a tokenizer."""
     if tokenizer:
         return len(tokenizer(text))
-    east_asian = other = 0
-    if not text.isascii():
-        east_asian = sum(map(len, _EAST_ASIAN.findall(text)))
-        other = sum(map(len, _OTHER_SCRIPTS.findall(text)))
-    latin = len(text) - east_asian - other
-    return math.ceil(
-        latin * _LATIN_TOKENS + east_asian * _EAST_ASIAN_TOKENS + other * _OTHER_TOKENS
-    )
+    latin, denser = len(text), 0.0
+    for letters, tokens in () if text.isascii() else _DENSER:
+        found = sum(map(len, letters.findall(text)))
+        latin -= found
+        denser += found * tokens
+    return math.ceil(latin * _LATIN_TOKENS + denser)
 
 
 def count_request_tokens(body: Mapping[str, Any], tokenizer: Tokenizer | None = None) -> int:
