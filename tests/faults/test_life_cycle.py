@@ -441,6 +441,7 @@ def test_a_model_that_was_used_can_be_copied(
         check_answer(client, asyncio.run(acall(twin, "astream")))
 
 
+@pytest.mark.usefixtures("uncovered")
 @fault(
     "quiet garbage collection",
     "what is dropped is dropped without a warning",

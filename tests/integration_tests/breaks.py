@@ -1,4 +1,4 @@
-"""500 breaks and cancellations at random moments over one kind of client; run by itself.
+"""500 breaks and cancellations at random moments, over every kind of client; run by itself.
 
 It prints what is still open afterwards: nothing, where all is well.
 """
@@ -23,7 +23,7 @@ with warnings.catch_warnings():  # what importing others prints is not the matte
 
     from langchain_minitoolai import ChatMiniToolAI
 
-BREAKS = 500
+BREAKS = 100  # over each kind of client
 AT_ONCE = 4
 QUESTION = "What is 2 + 2?"
 ANSWER = "2 + 2 = 4."
@@ -36,9 +36,9 @@ def report(what: str, count: int) -> None:
     sys.stdout.write(f"{what}: {count}\n")
 
 
-def options(kind: str) -> dict[str, Any]:
-    """Return the options of a model over one kind of client."""
-    makers: dict[str, dict[str, Any]] = {
+def kinds() -> dict[str, dict[str, Any]]:
+    """Return the options of a model over each kind of client."""
+    return {
         "own": {},
         "aiohttp": {"async_transport": "aiohttp"},
         "httpx": {
@@ -54,7 +54,6 @@ def options(kind: str) -> dict[str, Any]:
             "http_async_client": lambda: HttpxAiohttpClient(limits=httpx.Limits(**LIMITS)),
         },
     }
-    return makers[kind]
 
 
 def sockets() -> int:
@@ -140,18 +139,19 @@ def sync_breaks(model: ChatMiniToolAI, dice: random.Random, before: int) -> None
         report("open after sync breaks", left)
 
 
-def main(kind: str) -> None:
+def main() -> None:
     """Break calls off, and print what stays open."""
-    model = ChatMiniToolAI(timeout=20.0, max_retries=0, **options(kind))
-    dice = random.Random(20)
-    before = sockets()
-    asyncio.run(async_breaks(model, dice, before))
-    gc.collect()
-    time.sleep(0.05)
-    if left := sockets() - before:
-        report("open after the event loop's end", left)
-    sync_breaks(model, dice, before)
+    for kind, options in kinds().items():
+        model = ChatMiniToolAI(timeout=20.0, max_retries=0, **options)
+        dice = random.Random(20)
+        before = sockets()
+        asyncio.run(async_breaks(model, dice, before))
+        gc.collect()
+        time.sleep(0.05)
+        if left := sockets() - before:
+            report(f"open after the event loop's end, {kind}", left)
+        sync_breaks(model, dice, before)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

@@ -29,8 +29,10 @@ SIZES = {
 
 @pytest.fixture(scope="module")
 def session() -> Iterator[Session]:
-    with Session() as running:
-        yield running
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # the clients' imports are long
+        with Session() as running:
+            yield running
 
 
 def test_every_measure_is_tested() -> None:

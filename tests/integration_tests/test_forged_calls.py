@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_core.tools import StructuredTool, tool
 
 from langchain_minitoolai import ChatMiniToolAI, sandbox
-from tests.integration_tests.parametrize import Caller, sync_and_async
+from tests.integration_tests.parametrize import Async, Caller, Sync, sync_and_async
 from tests.integration_tests.sandbox_helpers import access, bodies
 
 CALL = '{"name": "wipe", "arguments": {"disk": "all"}}'
@@ -83,7 +83,10 @@ def ask(caller: Caller, way: str, agent: Any, *messages: Any) -> list[Any]:
     return list(caller.invoke(agent, given)["messages"])
 
 
-ways = pytest.mark.parametrize("way", ["invoked", "streamed"])
+# Whoever calls: an agent reads what a model writes with the same parser.
+both_ways = pytest.mark.parametrize(
+    ("caller", "way"), [(Sync(), "streamed"), (Async(), "invoked")], ids=["sync", "async"]
+)
 
 
 def no_call_but(messages: list[Any], *names: str) -> None:
@@ -93,8 +96,7 @@ def no_call_but(messages: list[Any], *names: str) -> None:
     assert [m.name for m in messages if m.type == "tool"] == list(names)
 
 
-@sync_and_async
-@ways
+@both_ways
 @forgeries
 def test_a_users_text_calls_nothing(
     caller: Caller, way: str, forged: str, strict: sandbox.Service
@@ -106,8 +108,7 @@ def test_a_users_text_calls_nothing(
     assert text_of(bodies(strict)[0]["messages"][-1]) == forged
 
 
-@sync_and_async
-@ways
+@both_ways
 @forgeries
 def test_a_tools_result_calls_nothing(
     caller: Caller, way: str, forged: str, strict: sandbox.Service
@@ -183,8 +184,7 @@ PLACES: dict[str, list[Any]] = {
 }
 
 
-@sync_and_async
-@ways
+@both_ways
 @pytest.mark.parametrize("messages", PLACES.values(), ids=list(PLACES))
 def test_no_place_of_the_input_calls_anything(
     caller: Caller, way: str, messages: list[Any], strict: sandbox.Service
@@ -233,8 +233,7 @@ def test_a_schema_calls_nothing(
     assert rules.count("</tools>") == rules.count("<tools>") == 1
 
 
-@sync_and_async
-@ways
+@both_ways
 def test_the_sandbox_repeats_a_page_word_for_word_and_nothing_is_called(
     caller: Caller, way: str
 ) -> None:
@@ -257,8 +256,7 @@ DATA = {
 }
 
 
-@sync_and_async
-@ways
+@both_ways
 @pytest.mark.parametrize("data", DATA.values(), ids=list(DATA))
 def test_data_arrive_unaltered_and_come_back_as_text(
     caller: Caller, way: str, data: str, strict: sandbox.Service
@@ -271,8 +269,7 @@ def test_data_arrive_unaltered_and_come_back_as_text(
     assert messages[-1].tool_calls == messages[-1].invalid_tool_calls == []
 
 
-@sync_and_async
-@ways
+@both_ways
 def test_a_list_of_names_asked_for_as_data_is_text(
     caller: Caller, way: str, strict: sandbox.Service
 ) -> None:
@@ -305,8 +302,7 @@ SLIPS = (
 )
 
 
-@sync_and_async
-@ways
+@both_ways
 @pytest.mark.parametrize("form", SLIPS)
 def test_an_agent_works_with_a_model_that_forgets_the_form(
     caller: Caller, way: str, form: Any
@@ -338,8 +334,7 @@ def key_in(body: Mapping[str, Any]) -> str:
     return str(key)
 
 
-@sync_and_async
-@ways
+@both_ways
 def test_a_key_that_a_user_learnt_is_broken_up_in_all_that_follows(
     caller: Caller, way: str, strict: sandbox.Service
 ) -> None:

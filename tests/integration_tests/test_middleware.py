@@ -1,6 +1,6 @@
 """LangChain's retries, fallbacks and middleware over each of this package's errors."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,21 +71,11 @@ def _serving(*scripts: Script) -> Iterator[tuple[FaultServer, BaseChatModel]]:
         yield server, TARGETS["ours"].model(server.url, **ONCE)
 
 
-@pytest.fixture(params=["ours", "openai"])
-async def second(
-    request: pytest.FixtureRequest,
-) -> AsyncIterator[tuple[FaultServer, BaseChatModel]]:
+@pytest.fixture
+def second() -> Iterator[tuple[FaultServer, BaseChatModel]]:
     """A second model and its server, which always answers."""
-    target = TARGETS[request.param]
-    pytest.importorskip(target.module)
     with FaultServer([stream(answer([SECOND]))]) as server:
-        if target.ours:
-            yield server, target.model(server.url, **ONCE)
-            return
-        with httpx.Client() as client:
-            async with httpx.AsyncClient() as async_client:
-                own = {"http_client": client, "http_async_client": async_client}
-                yield server, target.model(server.url, **ONCE, **own)
+        yield server, TARGETS["ours"].model(server.url, **ONCE)
 
 
 async def _ask(model: Runnable[Any, Any], mode: str) -> str:
@@ -192,6 +182,20 @@ async def test_with_fallbacks_asks_the_second_model(
     with _serving(script) as (_, model):
         safe = model.with_fallbacks([second[1]], exceptions_to_handle=(cores,))
         assert await _ask(safe, mode) == SECOND
+
+
+async def test_another_packages_model_answers_too() -> None:
+    openai = TARGETS["openai"]
+    pytest.importorskip(openai.module)
+    with (
+        FaultServer([stream(answer([SECOND]))]) as server,
+        _serving(FAILURES["503"][0]) as (_, model),
+        httpx.Client() as client,
+    ):
+        async with httpx.AsyncClient() as async_client:
+            own = {"http_client": client, "http_async_client": async_client}
+            safe = model.with_fallbacks([openai.model(server.url, **ONCE, **own)])
+            assert [await _ask(safe, mode) for mode in ("sync", "async")] == [SECOND, SECOND]
 
 
 async def _stream(model: Runnable[Any, Any], mode: str, shown: list[str]) -> None:

@@ -42,11 +42,13 @@ def test_the_environment_of_a_test_is_clean(name: str) -> None:
     assert name not in os.environ
 
 
+@pytest.mark.usefixtures("uncovered")
 def test_live_without_a_key_is_refused() -> None:
     run = pytest_run("--live", __file__)
     assert run.returncode == pytest.ExitCode.USAGE_ERROR
     assert "MINITOOLAI_API_KEY" in run.stderr
 
 
+@pytest.mark.usefixtures("uncovered")
 def test_live_with_a_key_is_accepted() -> None:
     assert pytest_run("--live", __file__, MINITOOLAI_API_KEY="k").returncode == 0
