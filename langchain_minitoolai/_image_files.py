@@ -199,6 +199,15 @@ def file_name(prompt: str, job_id: str, mime_type: str) -> str:
     return f"{words or 'image'}-{number or '0'}.{_FORMATS[mime_type][0]}"
 
 
+def absolute(directory: Path) -> Path:
+    """Make a directory's path absolute, where that does not block; expand its `~`."""
+    directory = Path(os.path.expanduser(directory))  # noqa: PTH111 - it does not raise
+    try:
+        return Path(os.path.abspath(directory))  # noqa: PTH100 - it follows no links
+    except Exception:  # noqa: BLE001 - LangGraph refuses this on its event loop
+        return directory
+
+
 def atomic_write(path: Path, data: bytes) -> None:
     """Write a file so that no reader, and no crash, ever meets half of it.
 

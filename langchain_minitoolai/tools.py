@@ -1,6 +1,6 @@
 """`MiniToolAIImageTool`: text to image as a LangChain tool, for agents, chains and programs."""
 
-import os
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,24 +10,25 @@ from urllib.parse import urlsplit
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 from langchain_core.callbacks.manager import BaseRunManager
-from langchain_core.messages import BaseMessage
-from langchain_core.prompt_values import PromptValue
 from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.stores import ByteStore
 from langchain_core.tools import BaseTool, ToolException
 from langchain_core.tools.base import ArgsSchema
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 from typing_extensions import override
 
 from langchain_minitoolai import contract
 from langchain_minitoolai._config import ClientConfig
 from langchain_minitoolai._http.effects import Clock, Invoke, Workflow
 from langchain_minitoolai._http.transport import is_loopback
+from langchain_minitoolai._image_files import absolute
 from langchain_minitoolai._images.arguments import (
     DEFAULTS,
     ImageArguments,
     arguments_schema,
-    validation_error,
+    clip,
+    to_arguments,
+    validate_arguments,
 )
 from langchain_minitoolai._images.job_store import (
     SharedBudgets,
@@ -38,15 +39,17 @@ from langchain_minitoolai._images.job_store import (
 )
 from langchain_minitoolai._images.output import (
     ImageToolError,
+    RecentImages,
+    before_submission,
     download,
     download_and_save,
     format_for_model,
     tool_content,
 )
-from langchain_minitoolai._images.polling import wait_until_ready
+from langchain_minitoolai._images.polling import checked_job, wait_until_ready
 from langchain_minitoolai._images.progress import OnProgress, record_cost, report
 from langchain_minitoolai._images.submission import JobContext, submit, take_up_unfinished
-from langchain_minitoolai.errors import InvalidInputError, MiniToolAIError
+from langchain_minitoolai.errors import ImageRequestError, InvalidInputError, MiniToolAIError
 from langchain_minitoolai.stores import InMemoryJobStore, JobStore, Spending
 from langchain_minitoolai.stores._base import job_key
 from langchain_minitoolai.stores._byte_store import as_job_store
@@ -124,6 +127,8 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
     poll_interval: float | Callable[[float], float] | None = None
     """Seconds between polls, or a function of the seconds gone, in place of the schedule."""
 
+    _recent_images: RecentImages = PrivateAttr(default_factory=RecentImages)
+
     @classmethod
     def is_lc_serializable(cls) -> bool:
         """Tools are not serialised; their jobs are."""
@@ -149,8 +154,17 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
             return None
         if "\0" in str(directory):
             raise ValueError("save_to holds a NUL character, which no path may")
-        # Now, and not when an image is paid for: on an event loop this would block.
-        return Path(os.path.abspath(os.path.expanduser(directory)))  # noqa: PTH100, PTH111 - neither follows links nor raises
+        return absolute(directory)
+
+    @field_validator("poll_interval")
+    @classmethod
+    def _check_poll_interval(cls, interval: Any) -> Any:
+        if isinstance(interval, float) and not 0.0 < interval < math.inf:
+            raise ValueError(
+                f"poll_interval is {interval}; allowed: seconds above 0, or a function of the "
+                "seconds gone that returns them"
+            )
+        return interval
 
     @model_validator(mode="after")
     def _check_defaults(self) -> Self:
@@ -161,13 +175,13 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
         given = self._defaults()
         if "model" not in self.model_fields_set and self.model not in self.allowed_models:
             given["model"] = self.allowed_models[0]
-        schema = arguments_schema(self.allowed_models)
         try:
-            checked = schema.model_validate({"prompt": "a prompt", **given})
-        except ValidationError as error:
-            raise ValueError(str(validation_error(error, schema))) from None
+            schema = arguments_schema(self.allowed_models)
+            checked = validate_arguments({"prompt": "a prompt", **given}, schema)
+        except ImageRequestError as error:
+            raise ValueError(str(error)) from None
         # Past the validation that this is part of.
-        self.__dict__.update(checked.model_dump(include=set(DEFAULTS)))
+        self.__dict__.update({name: checked[name] for name in DEFAULTS})
         self.__dict__["args_schema"] = self._schema()
         _BUDGETS.add(self)
         return self
@@ -203,7 +217,8 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
     @override
     def _parse_input(self, tool_input: Any, tool_call_id: str | None) -> Any:
         with self._error_handling():
-            return {**self._validate(_to_input(tool_input)), _CALL_ID: tool_call_id}
+            arguments = validate_arguments(to_arguments(tool_input), self._schema())
+            return {**arguments, _CALL_ID: tool_call_id}
 
     @override
     def _run(self, run_manager: CallbackManagerForToolRun | None = None, **arguments: Any) -> Any:
@@ -252,6 +267,11 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
         store = StoreEffects(as_job_store(self.job_store))
         return read_spending(scope or self.budget_scope, store)
 
+    @property
+    def recent_images(self) -> tuple[GeneratedImage, ...]:
+        """The last 8 images at most, the newest last, with their bytes where it has those."""
+        return self._recent_images.all()
+
     def submit(
         self, prompt: str | Mapping[str, Any], *, call_id: str | None = None, **arguments: Any
     ) -> ImageJob:
@@ -266,13 +286,13 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
         Raises:
             MiniToolAIError: If there is no job; `maybe_charged` says whether there may be one.
         """
-        return self._execute(self._submit({**_to_input(prompt), **arguments}, call_id))
+        return self._execute(self._submit(prompt, arguments, call_id))
 
     async def asubmit(
         self, prompt: str | Mapping[str, Any], *, call_id: str | None = None, **arguments: Any
     ) -> ImageJob:
         """Order an image: `submit`, with `await`."""
-        return await self._aexecute(self._submit({**_to_input(prompt), **arguments}, call_id))
+        return await self._aexecute(self._submit(prompt, arguments, call_id))
 
     def wait_for(self, job: ImageJob) -> GeneratedImage:
         """Wait for an ordered image, and download and save it as the options say.
@@ -280,11 +300,11 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
         Raises:
             ImageError: If it can't be had within `total_timeout`.
         """
-        return self._execute(lambda clock: _finish(job, self._context(clock)))
+        return self._execute(lambda clock: self._finish(job, self._context(clock)))
 
     async def await_for(self, job: ImageJob) -> GeneratedImage:
         """Wait for an ordered image: `wait_for`, with `await`."""
-        return await self._aexecute(lambda clock: _finish(job, self._context(clock)))
+        return await self._aexecute(lambda clock: self._finish(job, self._context(clock)))
 
     def resume(self, job_id: str | None) -> GeneratedImage:
         """Wait for an image whose job the job store knows.
@@ -296,11 +316,11 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
             InvalidInputError: If the job store knows no such job.
             ImageError: If the image can't be had within `total_timeout`, or the store fails.
         """
-        return self._execute(lambda clock: _resume(job_id, self._context(clock)))
+        return self._execute(lambda clock: self._resume(job_id, self._context(clock)))
 
     async def aresume(self, job_id: str | None) -> GeneratedImage:
         """Wait for an image whose job the job store knows: `resume`, with `await`."""
-        return await self._aexecute(lambda clock: _resume(job_id, self._context(clock)))
+        return await self._aexecute(lambda clock: self._resume(job_id, self._context(clock)))
 
     def download(self, image: GeneratedImage) -> GeneratedImage:
         """Download an image with the tool's own proxy, certificates, limits and address checks.
@@ -311,11 +331,11 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
         Raises:
             ImageDownloadError: If it can't be had within `total_timeout`.
         """
-        return self._execute(lambda clock: download(image, self._context(clock)))
+        return self._execute(lambda clock: self._download(image, self._context(clock)))
 
     async def adownload(self, image: GeneratedImage) -> GeneratedImage:
         """Download an image: `download`, with `await`."""
-        return await self._aexecute(lambda clock: download(image, self._context(clock)))
+        return await self._aexecute(lambda clock: self._download(image, self._context(clock)))
 
     def _execute(self, start: Callable[[Clock], Workflow[T]]) -> T:
         client = self._sync_client()
@@ -325,58 +345,76 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
         client = self._async_client()
         return await client.execute(start(client.clock))
 
-    def _validate(self, arguments: Any) -> dict[str, Any]:
-        schema = self._schema()
-        try:
-            return schema.model_validate(arguments).model_dump(exclude_unset=True)
-        except ValidationError as caught:
-            error = validation_error(caught, schema)
-        raise error
-
     def _submit(
-        self, arguments: Mapping[str, Any], call_id: str | None
+        self, prompt: Any, arguments: Mapping[str, Any], call_id: str | None
     ) -> Callable[[Clock], Workflow[ImageJob]]:
-        said = self._validate(arguments)
+        if not isinstance(call_id, str | None):
+            raise InvalidInputError(f"call_id is {clip(repr(call_id), 80)}; allowed: a text")
+        given = to_arguments(prompt)
+        given = {**given, **arguments} if isinstance(given, Mapping) else given
+        given = validate_arguments(given, self._schema())
 
         def start(clock: Clock) -> Workflow[ImageJob]:
-            context = self._context(clock, said, call_id)
-            return self._order(said, context, lambda arguments: submit(arguments, context))
+            context = self._context(clock, given, call_id)
+            return self._order(given, context, lambda arguments: submit(arguments, context))
 
         return start
 
     def _draw(
-        self, said: dict[str, Any], run_manager: BaseRunManager | None
+        self, given: dict[str, Any], run_manager: BaseRunManager | None
     ) -> Callable[[Clock], Workflow[GeneratedImage]]:
-        call_id = said.pop(_CALL_ID, None)
+        call_id = given.pop(_CALL_ID, None)
 
         def start(clock: Clock) -> Workflow[GeneratedImage]:
-            context = self._context(clock, said, call_id, run_manager)
+            context = self._context(clock, given, call_id, run_manager)
 
             def draw(arguments: dict[str, Any]) -> Workflow[GeneratedImage]:
                 job = yield from submit(arguments, context)
-                return (yield from _finish(job, context))
+                return (yield from self._finish(job, context))
 
-            return self._order(said, context, draw)
+            return self._order(given, context, draw)
 
         return start
 
     def _order(
         self,
-        said: Mapping[str, Any],
+        given: Mapping[str, Any],
         context: JobContext,
         start: Callable[[dict[str, Any]], Workflow[T]],
     ) -> Workflow[T]:
-        """Start a workflow that orders, with all arguments: those said, and the defaults."""
-        arguments = {**self._defaults(), **said}
+        """Start a workflow that orders, with all arguments: those given, and the defaults."""
+        arguments = {**self._defaults(), **given}
         if context.call_key is not None:
             return start(arguments)
         service = call_key(self.name, self.minitoolai_api_base, arguments)
         return take_up_unfinished(start(arguments), (self.job_store, service), context)
 
+    def _finish(self, job: ImageJob, context: JobContext) -> Workflow[GeneratedImage]:
+        ready = yield from wait_until_ready(checked_job(job), context)
+        image = yield from download_and_save(ready, context)
+        self._recent_images.add(image)
+        return image
+
+    def _resume(self, job_id: str | None, context: JobContext) -> Workflow[GeneratedImage]:
+        stored = None
+        if isinstance(job_id, str) and job_id and job_id.isprintable():
+            stored = yield from load_stored(job_key(job_id), context.store)
+        if stored is None or stored.job is None:
+            shown = clip(repr(job_id), 80)
+            raise InvalidInputError(f"job_id is {shown}; allowed: a job that the job store knows")
+        return (yield from self._finish(stored.job, context))
+
+    def _download(self, image: GeneratedImage, context: JobContext) -> Workflow[GeneratedImage]:
+        if not isinstance(image, GeneratedImage):
+            raise InvalidInputError(f"image is {clip(repr(image), 80)}; allowed: a GeneratedImage")
+        downloaded = yield from download(image, context)
+        self._recent_images.add(downloaded)
+        return downloaded
+
     def _context(
         self,
         clock: Clock,
-        said: Mapping[str, Any] | None = None,
+        given: Mapping[str, Any] | None = None,
         call_id: str | None = None,
         run_manager: BaseRunManager | None = None,
     ) -> JobContext:
@@ -386,9 +424,9 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
             return report({**progress, "tool_call_id": call_id or None}, self.on_progress)
 
         key = None
-        if said is not None and call_id:
-            key = call_key(call_id, self.minitoolai_api_base, said)
-        limiter, host = self.rate_limiter, urlsplit(self.minitoolai_api_base).hostname
+        if given is not None and call_id:
+            key = call_key(call_id, self.minitoolai_api_base, given)
+        host = urlsplit(self.minitoolai_api_base).hostname
         return JobContext(
             clock=clock,
             wall_clock=lambda: datetime.now(UTC).timestamp(),
@@ -396,7 +434,7 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
             store=StoreEffects(as_job_store(self.job_store)),
             on_progress=on_progress,
             call_key=key,
-            rate_limit=Invoke(limiter.acquire, limiter.aacquire) if limiter else None,
+            rate_limit=before_submission(self.save_to, self.rate_limiter),
             budget=_BUDGETS.of(self),
             save_to=self.save_to,
             keep_bytes=self.show_to_model == "data",
@@ -405,24 +443,3 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
             loopback=is_loopback(host or ""),
             poll_interval=self.poll_interval,
         )
-
-
-def _finish(job: ImageJob, context: JobContext) -> Workflow[GeneratedImage]:
-    ready = yield from wait_until_ready(job, context)
-    return (yield from download_and_save(ready, context))
-
-
-def _resume(job_id: str | None, context: JobContext) -> Workflow[GeneratedImage]:
-    stored = (yield from load_stored(job_key(job_id), context.store)) if job_id else None
-    if stored is None or stored.job is None:
-        raise InvalidInputError(f"job_id is {job_id!r}; allowed: a job that the job store knows")
-    return (yield from _finish(stored.job, context))
-
-
-def _to_input(given: Any) -> Any:
-    """Convert a text, a prompt or a message to arguments."""
-    if isinstance(given, PromptValue):
-        given = given.to_messages()[-1]
-    if isinstance(given, BaseMessage):
-        given = str(given.text)
-    return {"prompt": given} if isinstance(given, str) else given

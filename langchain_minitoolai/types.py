@@ -1,6 +1,7 @@
 """Data types of the image tool: a job, its progress, and the generated image."""
 
 import base64
+import html
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, TypedDict
 
@@ -8,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from langchain_minitoolai import contract
 from langchain_minitoolai._image_files import atomic_write, file_name, read_image_info
-from langchain_minitoolai.errors import ImageDownloadError
+from langchain_minitoolai.errors import ImageDownloadError, InvalidInputError
 
 __all__ = ["GeneratedImage", "ImageJob", "ImageProgress", "ShowToModel", "Stage"]
 
@@ -43,7 +44,7 @@ class ImageJob(BaseModel):
     signature: str = Field(repr=False)
     arguments: dict[str, Any]
     """The arguments, by the tool's own names."""
-    submitted_at: float
+    submitted_at: float = Field(allow_inf_nan=False)
     """Time of the submission, in seconds since 1970."""
     call_key: str | None = None
     """The job store's key of the call that ordered it."""
@@ -108,7 +109,10 @@ class GeneratedImage(BaseModel):
                     "fetch it with tool.download(image)",
                     job_id=self.id,
                 )
-            data = Path(self.path).read_bytes()
+            try:
+                data = Path(self.path).read_bytes()
+            except ValueError as error:  # such as a NUL in the path
+                raise ImageDownloadError(f"the saved image can't be read: {error}") from None
             read_image_info(data)
             self._data = data
         return self._data
@@ -121,22 +125,31 @@ class GeneratedImage(BaseModel):
 
         Raises:
             ImageDownloadError: If it is neither in memory nor saved.
+            InvalidInputError: If no path is like that.
             OSError: If it can't be written.
         """
         data, path = self.read(), Path(path)
-        if path.is_dir():
-            path /= file_name(self.prompt, self.id, read_image_info(data).mime_type)
-        atomic_write(path, data)
+        try:
+            if path.is_dir():
+                path /= file_name(self.prompt, self.id, read_image_info(data).mime_type)
+            atomic_write(path, data)
+        except ValueError as error:  # such as a NUL in the path
+            raise InvalidInputError(f"path is {str(path)[:80]!r}: {error}") from None
         return path
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        """Show the image in a notebook, if its bytes are at hand."""
+        """Show the image in a notebook: from its bytes, or else from its address."""
         bundle: dict[str, Any] = {"text/plain": repr(self)}
-        if self._data is None and self.path is None:
-            return bundle
         try:
             data = self.read()
             bundle[read_image_info(data).mime_type] = base64.b64encode(data).decode()
         except (OSError, ImageDownloadError):
-            bundle["text/plain"] += " (its file can't be read)"
+            if self.path is not None:
+                bundle["text/plain"] += " (its file can't be read)"
+            if self.url.startswith(("https://", "http://")):
+                # The notebook's own browser fetches it.
+                bundle["text/html"] = (
+                    f'<img src="{html.escape(self.url)}" alt="{html.escape(self.prompt)}" '
+                    f'width="{self.width}" height="{self.height}">'
+                )
         return bundle

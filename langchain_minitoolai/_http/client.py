@@ -1,10 +1,11 @@
 """HTTP client base and sync client: requests built, effects performed, bodies read."""
 
+import asyncio
 import logging
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Awaitable, Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from contextvars import copy_context
 from typing import Any, Final, TypeVar
@@ -377,3 +378,14 @@ class SyncExchange:
                     yield items
                     reader.consumed()
             yield reader.end(self.failure)
+
+
+def run_awaitable(awaitable: Awaitable[T]) -> T:
+    """Await something from sync code, in an event loop and a thread of its own."""
+
+    async def run() -> T:
+        return await awaitable
+
+    context = copy_context()  # so that LangChain's and LangGraph's own variables are known there
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(context.run, asyncio.run, run()).result()

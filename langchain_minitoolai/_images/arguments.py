@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 
+from langchain_core.messages import BaseMessage
+from langchain_core.prompt_values import PromptValue
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -111,6 +113,31 @@ def _schema(models: tuple[str, ...], defaults: tuple[tuple[str, Any], ...]) -> t
         "generate_image", __base__=ImageArguments, __doc__="Draw an image.", **fields
     )
     return schema
+
+
+def to_arguments(given: Any) -> Any:
+    """Convert a text, a prompt or a message to arguments; return anything else as it is."""
+    if isinstance(given, PromptValue):
+        given = given.to_messages()[-1]
+    if isinstance(given, BaseMessage):
+        given = str(given.text)
+    return {"prompt": given} if isinstance(given, str) else given
+
+
+def validate_arguments(given: Any, schema: type[ImageArguments]) -> dict[str, Any]:
+    """Validate the arguments and repair harmless slips.
+
+    Returns:
+        Those that were given, without the defaults of the others.
+
+    Raises:
+        ImageRequestError: If they are invalid.
+    """
+    try:
+        return schema.model_validate(given).model_dump(exclude_unset=True)
+    except ValidationError as caught:
+        error = validation_error(caught, schema)
+    raise error
 
 
 def request_body(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,28 +3,36 @@
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Final, TypeVar
 
+from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables.config import run_in_executor
 from langchain_core.tools import ToolException
 
 from langchain_minitoolai._http.effects import Invoke, Workflow
-from langchain_minitoolai._image_files import atomic_write, file_name, read_image_info
+from langchain_minitoolai._image_files import (
+    MAX_BYTES,
+    atomic_write,
+    file_name,
+    read_image_info,
+)
+from langchain_minitoolai._images.arguments import MAX_TEXT, clip
 from langchain_minitoolai._images.download import fetch_image
 from langchain_minitoolai._images.polling import Schedule, wait_until_ready
 from langchain_minitoolai._images.submission import JobContext
 from langchain_minitoolai._redaction import tidy
-from langchain_minitoolai.errors import ImageDownloadError, MiniToolAIError
+from langchain_minitoolai.errors import ImageDownloadError, ImageRequestError, MiniToolAIError
 from langchain_minitoolai.types import GeneratedImage, ImageJob, ShowToModel
 
 T = TypeVar("T")
 
 EXPIRED_STATUS: Final = (403, 404, 410)
 """The statuses of an address after which the job is asked for another, once."""
-MAX_ERROR_TEXT: Final = 400
-"""The most characters of an error that a model reads."""
 
 
 def download_and_save(job: ImageJob, context: JobContext) -> Workflow[GeneratedImage]:
@@ -45,9 +53,9 @@ def download_and_save(job: ImageJob, context: JobContext) -> Workflow[GeneratedI
     except ImageDownloadError as error:
         image.warning = str(error)
     except OSError as error:
-        image.warning = tidy(f"the image can't be saved: {error.strerror or error}")
+        image.warning = tidy(f"the image can't be saved: {_describe_error(error)}")
     except Exception as error:  # noqa: BLE001 - what was paid for is never thrown away
-        image.warning = tidy(f"the image can't be had: {type(error).__name__}: {error}")
+        image.warning = tidy(f"the image can't be had: {_describe_error(error)}")
     return image
 
 
@@ -113,13 +121,71 @@ def save_image(image: GeneratedImage, directory: Path) -> GeneratedImage:
     Raises:
         OSError: If it can't be written.
     """
-    path = directory / file_name(image.prompt, image.id, str(image.mime_type))
+    path = directory.absolute() / file_name(image.prompt, image.id, str(image.mime_type))
     saved = image.model_copy(update={"path": str(path)})
-    directory.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, saved.read())
     sidecar = json.dumps(saved.artifact(), indent=2, ensure_ascii=False)
     atomic_write(path.with_suffix(".json"), sidecar.encode("utf-8", "replace"))
     return saved
+
+
+def before_submission(save_to: Path | None, limiter: BaseRateLimiter | None) -> Invoke:
+    """Build the effect that comes before an image is paid for: directory, and rate limit.
+
+    Its errors:
+        ImageRequestError: If nothing can be saved in the directory, or the limiter fails.
+    """
+
+    def check() -> None:
+        if save_to is not None:
+            check_directory(save_to)
+
+    def run() -> None:
+        check()
+        with _limiter_errors():
+            _ = limiter and limiter.acquire()
+
+    async def arun() -> None:
+        await run_in_executor(None, check)
+        with _limiter_errors():
+            _ = limiter and await limiter.aacquire()
+
+    return Invoke(run, arun)
+
+
+@contextmanager
+def _limiter_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - a user's limiter
+        raise _unsent_error(f"The rate_limiter failed ({_describe_error(error)}).") from None
+
+
+def check_directory(directory: Path) -> None:
+    """Check that images can be saved in a directory, which is made if it is not there.
+
+    Raises:
+        ImageRequestError: If they can't.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=directory):
+            pass
+    except (OSError, ValueError) as error:
+        where = clip(repr(str(directory)), 100)
+        raise _unsent_error(
+            f"save_to is {where}, where no file can be written ({_describe_error(error)})."
+        ) from None
+
+
+def _unsent_error(reason: str) -> ImageRequestError:
+    return ImageRequestError(f"{reason} Nothing was sent or charged.", retry_safe=True)
+
+
+def _describe_error(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+    return tidy(text)
 
 
 def _in_thread(work: Callable[[], T]) -> Invoke:
@@ -129,6 +195,37 @@ def _in_thread(work: Callable[[], T]) -> Invoke:
         return await run_in_executor(None, work)
 
     return Invoke(work, arun)
+
+
+class RecentImages:
+    """The last few images of a tool, with the bytes that they have in memory; thread-safe.
+
+    They stay here: a copy or a pickle starts with none.
+    """
+
+    MOST = 8
+    MOST_BYTES = 2 * MAX_BYTES
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._images: list[GeneratedImage] = []
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type["RecentImages"], tuple[()]]:
+        """Leave the images out of copies and pickles."""
+        return (RecentImages, ())
+
+    def add(self, image: GeneratedImage) -> None:
+        """Add an image; of those that are one too many, the oldest go."""
+        with self._lock:
+            kept = [*(each for each in self._images if each.id != image.id), image][-self.MOST :]
+            while len(kept) > 1 and sum(each.size or 0 for each in kept) > self.MOST_BYTES:
+                del kept[0]
+            self._images = kept
+
+    def all(self) -> tuple[GeneratedImage, ...]:
+        """Return the images, the newest last."""
+        return tuple(self._images)
 
 
 def tool_content(image: GeneratedImage, show: ShowToModel) -> str | list[dict[str, Any]]:
@@ -182,6 +279,4 @@ def format_for_model(error: MiniToolAIError) -> ImageToolError:
         ends.append("It may have been charged." if error.maybe_charged else "Nothing was charged.")
     end = " ".join(each for each in ends if each)
     text = text if text.endswith((".", "!", "?", "…")) else f"{text}."
-    longest = MAX_ERROR_TEXT - len(end) - 1
-    text = text if len(text) <= longest else f"{text[: longest - 1]}…"
-    return ImageToolError(f"{text} {end}".strip(), error)
+    return ImageToolError(f"{clip(text, MAX_TEXT - len(end) - 1)} {end}".strip(), error)

@@ -3,17 +3,20 @@
 import math
 import threading
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from langchain_minitoolai import contract, errors
 from langchain_minitoolai._http.effects import Request, Response, Sleep, Workflow
+from langchain_minitoolai._images.arguments import DEFAULTS, clip
 from langchain_minitoolai._images.job_status import JobStatus, PollHistory, read_status
 from langchain_minitoolai._images.job_store import best_effort
 from langchain_minitoolai._images.submission import JobContext
-from langchain_minitoolai._redaction import safe_warn
-from langchain_minitoolai.types import ImageJob
+from langchain_minitoolai._redaction import safe_warn, tidy
+from langchain_minitoolai.types import GeneratedImage, ImageJob
 
 POLL_TIMEOUT: Final = 20.0
 """Seconds without progress before a poll is given up."""
@@ -84,7 +87,24 @@ SCHEDULE: Final = Schedule()
 def job_kind(arguments: Mapping[str, Any]) -> Hashable:
     """Name the jobs that take about as long: one model, one step count, about one area."""
     area = arguments["width"] * arguments["height"]
-    return (arguments["model"], arguments["steps"], round(area / _SIZE_STEP))
+    return (arguments["model"], arguments["steps"], (area + _SIZE_STEP // 2) // _SIZE_STEP)
+
+
+def checked_job(job: ImageJob) -> ImageJob:
+    """Return a job whose arguments are those of an image.
+
+    Raises:
+        InvalidInputError: If they are not, or it is no job.
+    """
+    try:
+        image = GeneratedImage.from_job(job, url=job.url or "")
+    except (AttributeError, TypeError, ValidationError):
+        shown = clip(repr(job), 80)
+        raise errors.InvalidInputError(
+            f"job is {shown}; allowed: an ImageJob of this tool"
+        ) from None
+    arguments = image.model_dump(include={"prompt", *DEFAULTS})
+    return job.model_copy(update={"arguments": {**job.arguments, **arguments}})
 
 
 def wait_until_ready(
@@ -116,6 +136,16 @@ def wait_until_ready(
         poller.raise_if_over(status, is_last=is_last)
 
 
+def _call_interval(poll_interval: Callable[[float], float], age: float) -> float | None:
+    """Ask a user's function; where it fails, the schedule takes its place."""
+    try:
+        seconds = float(poll_interval(age))
+    except Exception as error:  # noqa: BLE001 - nothing paid for is lost to it
+        safe_warn(f"poll_interval failed ({tidy(f'{type(error).__name__}: {error}')})")
+        return None
+    return seconds if seconds >= 0.0 else None
+
+
 class JobPoller:
     """The polls of one job."""
 
@@ -143,8 +173,9 @@ class JobPoller:
 
     def _interval(self) -> float:
         own, age = self._context.poll_interval, self._context.elapsed(self._job)
-        if own is not None:
-            return max(float(own(age) if callable(own) else own), MIN_INTERVAL)
+        seconds = own if own is None or isinstance(own, float) else _call_interval(own, age)
+        if seconds is not None:
+            return max(seconds, MIN_INTERVAL)
         # Jobs that were submitted at once are not polled at once.
         jitter = 0.95 + 0.1 * self._context.jitter()
         return self._schedule.next_gap(age, self._kind, self._latency) * jitter
@@ -221,6 +252,7 @@ class JobPoller:
             )
         if is_last:
             age = self._context.elapsed(self._job)
+            when = f"after {age:.3g} s" if age >= 1.0 else "in the time that was left"
             raise errors.ImageJobTimeoutError(
-                f"The image (job {job_id}) was not ready after {age:.3g} s.", **facts
+                f"The image (job {job_id}) was not ready {when}.", **facts
             )

@@ -10,6 +10,7 @@ from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_eve
 from langchain_core.callbacks.manager import BaseRunManager
 
 from langchain_minitoolai import contract
+from langchain_minitoolai._http.client import run_awaitable
 from langchain_minitoolai._http.effects import Invoke
 from langchain_minitoolai._redaction import safe_warn, tidy
 from langchain_minitoolai.types import ImageProgress
@@ -25,9 +26,11 @@ def report(progress: ImageProgress, on_progress: OnProgress | None) -> Invoke:
 
     def run() -> None:
         answer = _call(on_progress, progress)
-        if inspect.iscoroutine(answer):
-            answer.close()
-            safe_warn("on_progress is async, so that only async calls of the tool can await it")
+        if inspect.isawaitable(answer):
+            try:
+                run_awaitable(answer)
+            except Exception as error:  # noqa: BLE001 - a user's callback
+                _warn_of(error)
         _stream(progress)
         with suppress(Exception):  # a run need not be in progress
             dispatch_custom_event(EVENT, dict(progress))

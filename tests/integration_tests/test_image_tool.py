@@ -35,7 +35,7 @@ from PIL import Image
 from langchain_minitoolai import contract, errors, sandbox
 from langchain_minitoolai.stores import CallRecord
 from langchain_minitoolai.tools import MiniToolAIImageTool
-from langchain_minitoolai.types import GeneratedImage, ImageJob
+from langchain_minitoolai.types import GeneratedImage, ImageJob, ImageProgress
 from tests.faults.memory import measured
 from tests.faults.server import Exchange, FaultServer
 from tests.faults.wire import body, head
@@ -358,12 +358,91 @@ def test_the_key_goes_to_the_api_alone(quick: sandbox.Service, tmp_path: Path) -
         assert request.authorized == request.path.endswith(contract.IMAGE_PATH)
 
 
-def test_a_directory_that_cannot_be_written_costs_the_file_alone(
-    quick: sandbox.Service, tmp_path: Path
+@pytest.mark.parametrize("mode", MODES)
+def test_a_directory_that_cannot_be_written_is_found_before_paying(
+    quick: sandbox.Service, tmp_path: Path, mode: str
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    message = drawn(tool_for(quick, save_to=tmp_path / "file"), CALL)
+    message = drawn(tool_for(quick, save_to=tmp_path / "file"), CALL, mode)
+    assert message.status == "error"
+    assert "where no file can be written" in message.content
+    assert "Nothing was sent or charged" in message.content
+    assert quick.charges == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_directory_that_is_lost_meanwhile_costs_the_file_alone(
+    quick: sandbox.Service, tmp_path: Path, mode: str
+) -> None:
+    folder = tmp_path / "images"
+
+    def lose(progress: ImageProgress) -> None:
+        if progress["stage"] == "submitted":
+            folder.rmdir()
+            folder.write_text("in the way")
+
+    message = drawn(tool_for(quick, save_to=folder, on_progress=lose), CALL, mode)
     assert "can't be saved" in message.artifact["warning"]
+    folder.unlink()
+    assert drawn(tool_for(quick, save_to=folder), {**CALL, "id": "c2"}, mode).artifact["path"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("status", [403, 410])
+def test_an_address_that_expired_is_asked_for_anew(
+    quick: sandbox.Service, tmp_path: Path, mode: str, status: int
+) -> None:
+    expired = quick.base_url.replace("/api", "/files/expired.png")
+    first = json.dumps({"status": "success", "image_url": expired}).encode()
+    quick.fault(sandbox.faults.status(200, body=first), on="job")
+    quick.fault(sandbox.faults.status(status), on="file")
+    message = drawn(tool_for(quick, save_to=tmp_path), CALL, mode)
+    assert message.artifact["warning"] is None
+    assert message.artifact["url"] != expired
+    assert Path(message.artifact["path"]).exists()
+    assert len(quick.charges) == 1
+
+
+# What a job's status says.
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        ("error", "upstream timeout, please retry"),
+        ("error", "database connection failed"),
+        ("failed", "temporarily unavailable, try again"),
+    ],
+)
+def test_one_transient_word_does_not_give_up_a_paid_job(
+    quick: sandbox.Service, mode: str, status: str, text: str
+) -> None:
+    reported = json.dumps({"status": status, "message": text}).encode()
+    quick.fault(sandbox.faults.status(200, body=reported), on="job")
+    message = drawn(tool_for(quick), CALL, mode)
+    assert message.status == "success"
+    assert len(quick.charges) == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("reported", "expected"),
+    [
+        ({"status": "failed", "message": "nsfw content", "code": 7}, "failed: nsfw content."),
+        ({"status": "failed", "error": {"message": "blocked"}, "x": [1]}, "failed: blocked."),
+        ({"data": {"status": "cancelled"}}, "failed: cancelled."),
+    ],
+)
+def test_a_job_that_failed_is_told_in_words(
+    quick: sandbox.Service, mode: str, reported: Any, expected: str
+) -> None:
+    fault = sandbox.faults.status(200, body=json.dumps(reported).encode())
+    quick.fault(fault, on="job", times=None)
+    message = drawn(tool_for(quick), CALL, mode)
+    assert message.status == "error"
+    assert expected in message.content
+    assert "{" not in message.content
 
 
 # What the model sees.
@@ -428,6 +507,18 @@ def test_a_program_orders_waits_and_resumes(quick: sandbox.Service, mode: str) -
     assert len(quick.charges) == 1
     with pytest.raises(errors.InvalidInputError, match="no-such-job"):
         tool.resume("no-such-job")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_async_callback_is_awaited_whatever_the_call(quick: sandbox.Service, mode: str) -> None:
+    stages: list[str] = []
+
+    async def listen(progress: ImageProgress) -> None:
+        await asyncio.sleep(0)
+        stages.append(progress["stage"])
+
+    drawn(tool_for(quick, on_progress=listen), CALL, mode)
+    assert (stages[0], stages[-1]) == ("submitted", "ready")
 
 
 def test_a_timeout_names_the_job_to_resume() -> None:

@@ -155,6 +155,12 @@ def test_constructor_defaults_and_allowed_models_are_in_the_schema() -> None:
         ({"total_timeout": 0}, "total_timeout"),
         ({"deadline": 0}, "total_timeout"),
         ({"deadline": 1, "total_timeout": 1}, "deadline is no parameter"),
+        ({"total_timeout": -5}, "total_timeout"),
+        ({"total_timeout": float("nan")}, "total_timeout"),
+        ({"poll_interval": 0}, "poll_interval is 0.0; allowed: seconds above 0"),
+        ({"poll_interval": -1}, "poll_interval is -1.0; allowed"),
+        ({"poll_interval": float("nan")}, "poll_interval is nan; allowed"),
+        ({"poll_interval": float("inf")}, "poll_interval is inf; allowed"),
         ({"save_to": "a\0b"}, "NUL"),
         ({"show_to_model": "maybe"}, "show_to_model"),
         ({"widht": 512}, "widht"),
@@ -236,6 +242,19 @@ def test_download_fetches_an_image_within_the_total_timeout(*, is_async: bool) -
     assert (image.width, image.mime_type, image.size) == (32, "image/png", len(png()))
     (sent,) = tool._driver.downloads
     assert (sent.url, sent.deadline) == (URL, began + 9.0)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_the_tool_keeps_its_last_images(*, is_async: bool) -> None:
+    tool = tool_on(show_to_model="data", downloads=[png()] * 3)
+    _ = asyncio.run(tool.ainvoke("a fox")) if is_async else tool.invoke("a fox")
+    (image,) = tool.recent_images
+    assert (image.id, image.read()) == ("77", png())
+    assert "image/png" in image._repr_mimebundle_()
+    tool.resume("77")
+    assert len(tool.recent_images) == 1
+    for twin in (copy.deepcopy(tool), pickle.loads(pickle.dumps(tool))):  # noqa: S301 - our own
+        assert twin.recent_images == ()
 
 
 def test_a_download_that_fails_is_a_typed_error() -> None:

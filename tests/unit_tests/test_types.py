@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from langchain_minitoolai import errors
 from langchain_minitoolai._image_files import read_image_info
@@ -93,9 +94,28 @@ def test_an_image_saved_in_a_directory_gets_a_name(tmp_path: Path) -> None:
     assert read_image_info((tmp_path / "a-cat-77.png").read_bytes()).width == 32
 
 
-def test_a_notebook_shows_what_needs_no_download(tmp_path: Path) -> None:
-    assert set(image_of()._repr_mimebundle_()) == {"text/plain"}
+def test_a_notebook_shows_an_image_from_its_bytes_or_else_from_its_address(tmp_path: Path) -> None:
+    bundle = image_of(prompt='a "cat" <b>')._repr_mimebundle_()
+    assert bundle["text/html"] == (
+        f'<img src="{URL}" alt="a &quot;cat&quot; &lt;b&gt;" width="512" height="640">'
+    )
     bundle = image_of(png())._repr_mimebundle_(include=None, exclude=None)
     assert base64.b64decode(bundle["image/png"]) == png()
     gone = image_of(path=str(tmp_path / "gone.png"))._repr_mimebundle_()
     assert gone["text/plain"].endswith("(its file can't be read)")
+    assert URL in gone["text/html"]
+    assert set(image_of(url="javascript:alert(1)")._repr_mimebundle_()) == {"text/plain"}
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800"])
+def test_a_path_that_none_can_be_is_an_error_of_ours(path: str) -> None:
+    with pytest.raises(errors.InvalidInputError, match="path is"):
+        image_of(png()).save(path)
+    with pytest.raises(errors.ImageDownloadError, match="can't be read"):
+        image_of(path=path).read()
+    assert "can't be read" in image_of(path=path)._repr_mimebundle_()["text/plain"]
+
+
+def test_a_job_was_submitted_at_some_time() -> None:
+    with pytest.raises(ValidationError, match="finite"):
+        ImageJob.model_validate({**JOB.model_dump(), "submitted_at": float("nan")})

@@ -1,5 +1,6 @@
 """Output of an image job."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.rate_limiters import InMemoryRateLimiter
 
 from langchain_minitoolai import errors
 from langchain_minitoolai._http.effects import Response
 from langchain_minitoolai._images import output
 from langchain_minitoolai._images.output import (
     ImageToolError,
+    RecentImages,
+    before_submission,
     download,
     download_and_save,
     format_for_model,
@@ -106,14 +110,18 @@ def test_a_download_that_fails_for_a_moment_is_tried_three_times() -> None:
 OTHER_URL = "https://cdn.example.com/b.png"
 
 
+@pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("status", [403, 404, 410])
-def test_an_address_that_expired_is_asked_for_anew_from_its_job(status: int) -> None:
+def test_an_address_that_expired_is_asked_for_anew_from_its_job(
+    status: int, *, is_async: bool
+) -> None:
     tries = 3 if status == 404 else 1  # what is not there yet may come
     image, _, driver = run(
         *[Response(status, {})] * tries,
         png(),
         polls=[response({"image_url": OTHER_URL})],
         keep_bytes=True,
+        is_async=is_async,
     )
     assert urls(driver) == [URL] * tries + [OTHER_URL]
     assert (image.url, image.warning, image.read()) == (OTHER_URL, None, png())
@@ -178,6 +186,71 @@ def test_what_cannot_be_saved_keeps_its_bytes_and_metadata(
     image, _, _ = run(png(), save_to=tmp_path)
     assert (image.path, image.width, image.read()) == (None, 32, png())
     assert "can't be saved" in (image.warning or "")
+
+
+def test_a_relative_directory_gives_an_absolute_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    image, _, _ = run(png(), save_to=Path("images"))
+    assert image.path == str(tmp_path / "images" / "a-cat-77.png")
+
+
+def asked(save_to: Path | None, limiter: Any, *, is_async: bool) -> None:
+    effect = before_submission(save_to, limiter)
+    if is_async:
+        asyncio.run(effect.arun())  # type: ignore[arg-type]
+    else:
+        effect.run()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_before_a_submission_the_directory_is_made_and_the_limiter_asked(
+    tmp_path: Path, *, is_async: bool
+) -> None:
+    limiter = InMemoryRateLimiter(requests_per_second=1e6)
+    asked(None, None, is_async=is_async)
+    asked(tmp_path / "a" / "b", limiter, is_async=is_async)
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    assert limiter.last is not None
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("where", ["file/below", "x" * 300, "nul\0", "\ud800"])
+def test_where_nothing_can_be_saved_nothing_is_paid_for(
+    tmp_path: Path, where: str, *, is_async: bool
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(errors.ImageRequestError, match=r"save_to is .*Nothing was sent") as caught:
+        asked(tmp_path / where, None, is_async=is_async)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_limiter_that_fails_is_an_error_of_ours(*, is_async: bool) -> None:
+    class Broken(InMemoryRateLimiter):
+        def acquire(self, *, blocking: bool = True) -> bool:
+            raise OSError("no such clock")
+
+        async def aacquire(self, *, blocking: bool = True) -> bool:
+            raise ValueError("no such clock")
+
+    with pytest.raises(errors.ImageRequestError, match=r"rate_limiter failed .*no such clock"):
+        asked(None, Broken(), is_async=is_async)
+
+
+def test_the_last_images_are_kept_bounded_in_number_and_bytes() -> None:
+    recent = RecentImages()
+    for number in range(20):
+        recent.add(image_of(id=str(number), bytes=9))
+    assert [each.id for each in recent.all()] == [str(number) for number in range(12, 20)]
+    recent.add(image_of(id="15", bytes=8))
+    assert [each.id for each in recent.all()][-2:] == ["19", "15"]
+    recent.add(image_of(id="big", bytes=RecentImages.MOST_BYTES - 8))
+    assert [each.id for each in recent.all()] == ["15", "big"]
+    recent.add(image_of(id="huge", bytes=RecentImages.MOST_BYTES + 1))
+    assert [each.id for each in recent.all()] == ["huge"]
+    assert pickle.loads(pickle.dumps(recent)).all() == ()  # noqa: S301 - our own
 
 
 def test_the_seconds_reported_never_decrease(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from langchain_minitoolai import contract, errors
 from langchain_minitoolai._http.effects import Response
-from langchain_minitoolai._images.polling import Schedule, job_kind, wait_until_ready
+from langchain_minitoolai._images.arguments import DEFAULTS
+from langchain_minitoolai._images.polling import Schedule, checked_job, job_kind, wait_until_ready
 from langchain_minitoolai.stores._base import job_key
 from langchain_minitoolai.types import ImageJob
 from tests.unit_tests.fake_driver import FakeDriver, FakeJob, response
@@ -22,6 +23,7 @@ READY = response({"status": "success", "image_url": URL, "message": "success"})
 PENDING = response({"status": "processing"})
 ARGUMENTS = {"prompt": "a cat", "model": "amigo", "steps": 4, "width": 512, "height": 512}
 KIND = job_kind(ARGUMENTS)
+FULL = {**DEFAULTS, **ARGUMENTS}
 
 
 def job(
@@ -144,7 +146,7 @@ def test_without_an_id_the_same_call_would_pay_again() -> None:
 
 def test_no_time_left_means_one_poll_at_once() -> None:
     driver = FakeDriver([PENDING])
-    with pytest.raises(errors.ImageJobTimeoutError):
+    with pytest.raises(errors.ImageJobTimeoutError, match="not ready in the time that was left"):
         waited(driver, -5.0)
     assert (len(driver.requests), driver.sleeps) == (1, [0.0])
 
@@ -186,6 +188,39 @@ def test_too_many_requests_slow_the_polls_down_more_and_more() -> None:
     driver = FakeDriver([response({}, 429)] * 4 + [READY])
     waited(driver, poll_interval=0.1)
     assert driver.sleeps == pytest.approx([0.1, 1.0, 2.0, 4.0, 8.0])
+
+
+def fail(_: float) -> float:
+    raise ValueError("boom")
+
+
+@pytest.mark.parametrize("interval", [lambda _: math.nan, lambda _: -1.0, lambda _: "soon", fail])
+@pytest.mark.filterwarnings("ignore:poll_interval failed")
+def test_a_function_of_intervals_that_fails_gives_way_to_the_schedule(interval: Any) -> None:
+    driver = FakeDriver([PENDING, READY])
+    assert waited(driver, poll_interval=interval).url == URL
+    assert driver.sleeps[0] == pytest.approx(2.1)
+
+
+def test_what_fails_in_a_function_of_intervals_is_a_warning() -> None:
+    with pytest.warns(UserWarning, match=r"poll_interval failed \(ValueError: boom\)"):
+        waited(FakeDriver([READY]), poll_interval=fail)
+
+
+def test_a_job_s_arguments_are_read_whatever_wrote_them() -> None:
+    own = ImageJob(
+        id="7", signature="s", arguments={**FULL, "width": "512", "more": 1}, submitted_at=1.0
+    )
+    assert checked_job(own).arguments == {**FULL, "more": 1}
+    hostile: list[Any] = [
+        None,
+        "7",
+        own.model_copy(update={"arguments": {}}),
+        own.model_copy(update={"arguments": {**FULL, "width": "wide"}}),
+    ]
+    for each in hostile:
+        with pytest.raises(errors.InvalidInputError, match=r"job is .*; allowed: an ImageJob"):
+            checked_job(each)
 
 
 def test_the_key_goes_along_only_once_it_is_asked_for() -> None:
@@ -315,6 +350,7 @@ def test_a_duration_that_cannot_be_is_not_remembered(junk: float) -> None:
 def test_like_sizes_make_one_kind_and_others_do_not() -> None:
     assert job_kind({**ARGUMENTS, "width": 520}) == KIND
     assert job_kind({**ARGUMENTS, "width": 1024}) != KIND
+    assert job_kind({**ARGUMENTS, "width": 10**400}) != KIND
 
 
 def test_threads_may_share_it() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -47,6 +48,8 @@ def test_a_callback_that_fails_is_only_a_warning() -> None:
 
     with pytest.warns(UserWarning, match="ValueError: boom"):
         report(PROGRESS, fail).run()
+    with pytest.warns(UserWarning, match="ValueError: boom"):
+        report(PROGRESS, afail).run()
     for callback in (fail, afail):
         with pytest.warns(UserWarning, match="ValueError: boom"):
             asyncio.run(report(PROGRESS, callback).arun())  # type: ignore[arg-type]
@@ -77,9 +80,21 @@ def test_in_a_graph_the_stream_is_written_to(monkeypatch: pytest.MonkeyPatch) ->
     assert written == [{"type": "minitoolai_image", **PROGRESS}]
 
 
-def test_an_async_callback_in_a_sync_call_is_a_warning() -> None:
-    async def callback(_: ImageProgress) -> None:
-        raise AssertionError("it is not awaited")
+@pytest.mark.parametrize("in_a_loop", [False, True])
+def test_an_async_callback_is_awaited_in_a_sync_call(*, in_a_loop: bool) -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="lost")
+    reported: list[tuple[ImageProgress, str]] = []
 
-    with pytest.warns(UserWarning, match="on_progress is async"):
+    async def callback(progress: ImageProgress) -> None:
+        await asyncio.sleep(0)
+        reported.append((progress, variable.get()))
+
+    async def inside() -> None:
         report(PROGRESS, callback).run()
+
+    variable.set("kept")
+    if in_a_loop:
+        asyncio.run(inside())
+    else:
+        report(PROGRESS, callback).run()
+    assert reported == [(PROGRESS, "kept")]
