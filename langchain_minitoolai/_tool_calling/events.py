@@ -43,27 +43,17 @@ class CallEnd:
 
 @dataclass(frozen=True, slots=True)
 class InvalidCall:
-    """A call that can't be made.
+    """A call that can't be made."""
 
-    Attributes:
-        index: As in `CallStart`, the same one where the call had begun; `None` for a call in
-            the form that this answer is not read for.
-        id: As in `CallStart`.
-        name: The tool's name, where it was read.
-        raw: What the model wrote.
-        reason: Why it is no call.
-        started: Whether a `CallStart` came before.
-        suffix: What to send after the pieces (or after `raw`, where none were sent) so that
-            core, which completes JSON that was cut, reads no call from it.
-    """
-
-    index: int | None
+    index: int | None  # `None` for a call in the form that this answer is not read for
     id: str
-    name: str | None
-    raw: str
-    reason: str
-    started: bool
+    name: str | None  # where it was read
+    raw: str  # what the model wrote
+    reason: str  # why it is no call
+    started: bool  # whether a `CallStart` came before
     suffix: str
+    """What to send after the pieces (or after `raw`, where none were sent) so that core, which
+    completes JSON that was cut, reads no call from it."""
 
 
 Event: TypeAlias = Text | CallStart | CallArguments | CallEnd | InvalidCall
@@ -76,11 +66,11 @@ def new_call_id() -> str:
 
 def truncation_reason(finish_reason: str | None) -> str:
     """Explain why an answer ended inside a call."""
-    if finish_reason == "length":
-        return "the answer reached its length limit inside the call"
-    if finish_reason == "content_filter":
-        return "the content filter ended the answer inside the call"
-    return "the answer ended inside the call"
+    causes = {
+        "length": "the answer reached its length limit",
+        "content_filter": "the content filter ended the answer",
+    }
+    return f"{causes.get(finish_reason or '', 'the answer ended')} inside the call"
 
 
 def invalidating_suffix(arguments: str) -> str:

@@ -6,6 +6,7 @@ call needs no result here, nor a result a call: the service sees text, and roles
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
@@ -65,12 +66,6 @@ def results_content(
     messages: Sequence[ToolMessage], names: Mapping[str, str], read_image: ImageReader, key: str
 ) -> tuple[str, list[Part]]:
     """Render results that came in a row, for one `user` message.
-
-    Args:
-        messages: The results.
-        names: The tools' names by call id, as from `call_names`.
-        read_image: Makes the parts of images.
-        key: The conversation's key.
 
     Returns:
         The text, and the parts of the images it names as `[image 1]` and so on.
@@ -149,23 +144,11 @@ def _as_written(call: Mapping[str, Any], message: AIMessage) -> dict[str, Any]:
 
 
 def _block_call(block: Mapping[str, Any]) -> dict[str, Any]:
-    arguments: Any = next(
-        (block[key] for key in ("input", "args", "arguments") if key in block), {}
-    )
-    return {
-        "id": block.get("call_id") or block.get("id"),
-        "name": str(block.get("name") or ""),
-        "args": _decoded(arguments),
-    }
-
-
-def _decoded(arguments: Any) -> Any:
-    if not isinstance(arguments, str):
-        return arguments
-    try:
-        return json.loads(arguments)
-    except (ValueError, RecursionError):
-        return arguments
+    arguments = next((block[key] for key in ("input", "args", "arguments") if key in block), {})
+    with suppress(ValueError, RecursionError):
+        arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
+    name = str(block.get("name") or "")
+    return {"id": block.get("call_id") or block.get("id"), "name": name, "args": arguments}
 
 
 def _block_text(block: str | Mapping[str, Any]) -> str:
@@ -178,6 +161,6 @@ def _block_text(block: str | Mapping[str, Any]) -> str:
             return str(block[key])
     if kind in NON_CONTENT_BLOCKS:
         return ""
-    return (
-        f"[{kind}]" if kind in _MEDIA else json.dumps(dict(block), ensure_ascii=False, default=str)
-    )
+    if kind in _MEDIA:
+        return f"[{kind}]"
+    return json.dumps(dict(block), ensure_ascii=False, default=str)

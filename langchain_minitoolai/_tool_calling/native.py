@@ -1,9 +1,8 @@
 """Native tool calling: OpenAI's own fields, for the day the service forwards them."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from langchain_minitoolai._tool_calling.events import (
     CallArguments,
@@ -11,11 +10,14 @@ from langchain_minitoolai._tool_calling.events import (
     CallStart,
     Event,
     InvalidCall,
+    decode_arguments,
     invalidating_suffix,
     new_call_id,
     truncation_reason,
 )
 from langchain_minitoolai._tool_calling.prompt import MODES, OpenAITool, choose_tools
+
+_REFUSED: Final = "the service sent a native call, and tool_calling is 'prompted'"
 
 
 def native_fields(
@@ -25,12 +27,6 @@ def native_fields(
     response_format: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the fields of a request, from what `tool_instructions` takes.
-
-    Args:
-        tools: The bound tools.
-        tool_choice: `"auto"`, `"required"`, `"none"`, or a bound tool's name.
-        parallel_tool_calls: Sent where it is given.
-        response_format: OpenAI's, sent as it is.
 
     Raises:
         InvalidInputError: If the choice names a tool that is not bound.
@@ -49,14 +45,14 @@ def native_fields(
     return fields
 
 
-@dataclass
-class _Open:
+@dataclass(slots=True)
+class _Call:
     index: int
     id: str
     name: str = ""
     started: bool = False
     pieces: list[str] = field(default_factory=list)
-    sent: int = 0
+    sent: int = 0  # how many of the pieces
 
 
 class NativeToolCallParser:
@@ -71,43 +67,49 @@ class NativeToolCallParser:
         """
         self._refuse = refuse
         self._new_id = new_id
-        self._open: dict[int | str, _Open] = {}
+        self._calls: dict[int | str, _Call] = {}
 
     def feed(self, tool_calls: Any) -> list[Event]:
         """Parse the value of a `tool_calls` field; what is not in OpenAI's form is ignored."""
         events: list[Event] = []
         for place, delta in enumerate(tool_calls if isinstance(tool_calls, list) else ()):
             if isinstance(delta, Mapping):
-                events += self._read(delta, place)
+                call = self._find(delta, place)
+                _add(call, delta.get("function"))
+                events += [] if self._refuse else _progress(call)
         return events
 
     def finish(self, finish_reason: str | None = None) -> list[Event]:
         """Parse the answer's end; `finish_reason` is the service's own."""
-        calls, self._open = self._open, {}
-        end = _refused if self._refuse else _end
-        return [event for call in calls.values() for event in end(call, finish_reason)]
+        calls, self._calls = self._calls, {}
+        return [event for call in calls.values() for event in self._end(call, finish_reason)]
 
-    def _read(self, delta: Mapping[str, Any], place: int) -> list[Event]:
-        call = self._find(delta, place)
-        function = delta.get("function")
-        function = function if isinstance(function, Mapping) else {}
-        name, arguments = function.get("name"), function.get("arguments")
-        if isinstance(name, str):
-            call.name = call.name or name
-        if isinstance(arguments, str) and arguments:
-            call.pieces.append(arguments)
-        return [] if self._refuse else _progress(call)
-
-    def _find(self, delta: Mapping[str, Any], place: int) -> _Open:
+    def _find(self, delta: Mapping[str, Any], place: int) -> _Call:
         index, call_id = delta.get("index"), delta.get("id")
-        known = isinstance(call_id, str) and call_id != ""
-        key: int | str = index if isinstance(index, int) else str(call_id) if known else place
-        if key not in self._open:
-            self._open[key] = _Open(len(self._open), str(call_id) if known else self._new_id())
-        return self._open[key]
+        known = call_id if isinstance(call_id, str) else ""
+        key = index if isinstance(index, int) else known or place
+        if key not in self._calls:
+            self._calls[key] = _Call(len(self._calls), known or self._new_id())
+        return self._calls[key]
+
+    def _end(self, call: _Call, finish_reason: str | None) -> list[Event]:
+        raw, index = "".join(call.pieces), None if self._refuse else call.index
+        if reason := _REFUSED if self._refuse else _fault(call.name, raw, finish_reason):
+            suffix, name = invalidating_suffix(raw), call.name or None
+            return [InvalidCall(index, call.id, name, raw, reason, call.started, suffix)]
+        if not raw.strip():
+            return [CallArguments(call.index, "{}"), CallEnd(call.index, "{}")]
+        return [CallEnd(call.index, raw)]
 
 
-def _progress(call: _Open) -> list[Event]:
+def _add(call: _Call, function: Any) -> None:
+    if isinstance(function, Mapping):
+        name, arguments = function.get("name"), function.get("arguments")
+        call.name = call.name or (name if isinstance(name, str) else "")
+        call.pieces += [arguments] if isinstance(arguments, str) and arguments else []
+
+
+def _progress(call: _Call) -> list[Event]:
     events: list[Event] = []
     if call.name and not call.started:
         call.started = True
@@ -118,34 +120,15 @@ def _progress(call: _Open) -> list[Event]:
     return events
 
 
-def _end(call: _Open, finish_reason: str | None) -> list[Event]:
-    raw = "".join(call.pieces)
-    if reason := _fault(call.name, raw, finish_reason):
-        suffix = invalidating_suffix(raw)
-        name = call.name or None
-        return [InvalidCall(call.index, call.id, name, raw, reason, call.started, suffix)]
-    if not raw.strip():
-        return [CallArguments(call.index, "{}"), CallEnd(call.index, "{}")]
-    return [CallEnd(call.index, raw)]
-
-
-def _refused(call: _Open, _: str | None) -> list[Event]:
-    raw = "".join(call.pieces)
-    reason = "the service sent a native call, and tool_calling is 'prompted'"
-    suffix = invalidating_suffix(raw)
-    return [InvalidCall(None, call.id, call.name or None, raw, reason, False, suffix)]  # noqa: FBT003
-
-
 def _fault(name: str, raw: str, finish_reason: str | None) -> str:
     """Explain why a call can't be made, if so."""
-    cut = finish_reason in ("length", "content_filter")
+    cut = truncation_reason(finish_reason) if finish_reason in ("length", "content_filter") else ""
     if not name:
         return "the call names no tool"
     if not raw.strip():
-        # Cut before its first argument, or a call that needs none.
-        return truncation_reason(finish_reason) if cut else ""
+        return cut  # before its first argument; else it is a call that needs none
     try:
-        arguments = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        return truncation_reason(finish_reason) if cut else f"the arguments can't be read: {error}"
-    return "" if isinstance(arguments, dict) else "the arguments are no JSON object"
+        decode_arguments(raw)
+    except ValueError as error:
+        return cut or f"the arguments can't be read: {error}"
+    return ""
