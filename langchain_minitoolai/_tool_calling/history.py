@@ -144,7 +144,9 @@ def _as_written(call: Mapping[str, Any], message: AIMessage) -> dict[str, Any]:
 
 
 def _block_call(block: Mapping[str, Any]) -> dict[str, Any]:
-    arguments = next((block[key] for key in ("input", "args", "arguments") if key in block), {})
+    arguments: Any = {}
+    for key in ("arguments", "args", "input"):
+        arguments = block.get(key, arguments)
     with suppress(ValueError, RecursionError):
         arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
     name = str(block.get("name") or "")
