@@ -5,7 +5,8 @@ It needs the extra `agents`: `pip install "langchain-minitoolai[agents]"`.
 
 import math
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import takewhile
 from typing import Annotated, Any, Final, Literal, NotRequired, cast
 
 from langchain_core.language_models import BaseChatModel
@@ -15,7 +16,7 @@ from typing_extensions import override
 
 from langchain_minitoolai import contract
 from langchain_minitoolai._chat.tool_images import Placement, move_images
-from langchain_minitoolai._chat.usage import estimate_cost
+from langchain_minitoolai._chat.usage import artifact_cost, estimate_cost, message_cost
 from langchain_minitoolai._redaction import safe_warn
 from langchain_minitoolai.chat_models import ChatMiniToolAI
 from langchain_minitoolai.errors import InvalidInputError, SpendingLimitError
@@ -176,8 +177,10 @@ class SpendingLimitMiddleware(AgentMiddleware[SpendingState, Any, Any]):
         if call["name"] not in names or call["id"] in paid:
             return None
         # Calls of one answer run side by side: each leaves room for the ones before it.
-        ids = [each["id"] for each in _last_calls(request.state) if each["name"] in names]
-        ahead = sum(each not in paid for each in ids[: ids.index(call["id"])])
+        answers = [each for each in request.state["messages"] if isinstance(each, AIMessage)]
+        calls = [each for answer in answers[-1:] for each in answer.tool_calls]
+        earlier = takewhile(lambda each: each["id"] != call["id"], calls)
+        ahead = sum(each["name"] in names and each["id"] not in paid for each in earlier)
         cost = contract.IMAGE_PRICE * (ahead + 1)
         reason = self._exceeded(request.state, cost, "this image" if not ahead else "these images")
         if reason is None:
@@ -231,43 +234,22 @@ def _new_costs(state: SpendingState) -> Iterator[tuple[str, float | None]]:
     counted = state.get("minitoolai_costs", {})
     for message in state["messages"]:
         if isinstance(message, AIMessage) and message.id not in counted:
-            yield str(message.id), _cost(message)
+            yield str(message.id), message_cost(message)
         elif isinstance(message, ToolMessage) and message.tool_call_id not in counted:
-            cost = _artifact_cost(message)
+            cost = artifact_cost(message)
             if cost is not None:
                 yield message.tool_call_id, cost
-
-
-def _cost(message: AIMessage) -> float | None:
-    # Core sets a total cost of 0 on answers from its cache.
-    usage: Mapping[str, Any] = message.usage_metadata or {}
-    return _amount(message.response_metadata.get("cost", usage.get("total_cost")))
-
-
-def _artifact_cost(message: ToolMessage) -> float | None:
-    artifact = message.artifact
-    return _amount(artifact.get("cost_usd")) if isinstance(artifact, Mapping) else None
-
-
-def _amount(value: Any) -> float | None:
-    number = isinstance(value, int | float) and math.isfinite(value) and value >= 0
-    return float(value) if number else None
 
 
 def _total(costs: Costs) -> float:
     return math.fsum(cost or 0.0 for cost in costs.values())
 
 
-def _last_calls(state: Mapping[str, Any]) -> list[Any]:
-    answers = (each for each in reversed(state["messages"]) if isinstance(each, AIMessage))
-    return list(next(answers).tool_calls)
-
-
 def _record_cost(request: ToolCallRequest, result: Result) -> Result:
     """Write a result's cost to the state beside the result, which may soon be summarized."""
     if not isinstance(result, ToolMessage):
         return result
-    cost = _artifact_cost(result)
+    cost = artifact_cost(result)
     image_failed = isinstance(request.tool, MiniToolAIImageTool) and result.status == "error"
     if image_failed and not _UNCHARGED.search(str(result.text)):
         cost = contract.IMAGE_PRICE  # ordered, and perhaps paid for

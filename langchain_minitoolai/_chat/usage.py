@@ -1,12 +1,13 @@
 """Token usage: counts to `usage_metadata`, cost, model profiles."""
 
+import math
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
 from langchain_core.language_models.model_profile import ModelProfile
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 from langchain_core.outputs import LLMResult
 
@@ -63,6 +64,24 @@ def estimate_cost(usage: UsageMetadata, *models: str | None) -> float | None:
             total = usage["input_tokens"] * price.input + usage["output_tokens"] * price.output
             return round(total / _MILLION, 12)
     return None
+
+
+def message_cost(message: AIMessage) -> float | None:
+    """Read what an answer of any provider cost, in USD; `None` where it does not say."""
+    # Core sets a total cost of 0 on answers from its cache.
+    usage: Mapping[str, Any] = message.usage_metadata or {}
+    return _amount(message.response_metadata.get("cost", usage.get("total_cost")))
+
+
+def artifact_cost(message: ToolMessage) -> float | None:
+    """Read what a tool's result cost, in USD; `None` where its artifact does not say."""
+    artifact = message.artifact
+    return _amount(artifact.get("cost_usd")) if isinstance(artifact, Mapping) else None
+
+
+def _amount(value: Any) -> float | None:
+    is_amount = isinstance(value, int | float) and math.isfinite(value) and value >= 0
+    return float(value) if is_amount else None
 
 
 def zero_cost_of_cache_hits(result: LLMResult) -> LLMResult:

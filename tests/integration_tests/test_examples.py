@@ -13,7 +13,8 @@ from langchain_minitoolai import contract, sandbox
 pytestmark = pytest.mark.usefixtures("uncovered")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-NAMES = sorted(file.stem for file in EXAMPLES.glob("*.py") if file.stem != "service")
+# `make test-scale` runs the batch on Ray.
+NAMES = sorted({file.stem for file in EXAMPLES.glob("*.py")} - {"service", "ray_batch"})
 BARS = [name for name in ("tqdm", "rich") if find_spec(name)]
 NOBODY = "http://127.0.0.1:9/api"
 WORDS = {

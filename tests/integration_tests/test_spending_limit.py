@@ -92,6 +92,17 @@ def test_a_run_ends_before_the_call_that_would_pass_its_limit(
 
 
 @sync_and_async
+def test_a_streamed_run_ends_there_too(caller: Caller, quick: sandbox.Service) -> None:
+    quick.reply(TALE, sandbox.ToolCall("look_up", {"word": "fjord"}), times=None)
+    agent = create_agent(
+        chat(quick), [look_up], middleware=[SpendingLimitMiddleware(run_limit_usd=0.001)]
+    )
+    streamed = caller.stream(agent, asked(), FOREVER, stream_mode="messages")
+    assert streamed[-1][0].text.startswith("Spending limit reached: this run has spent $0.000")
+    assert 0.0005 < spent(quick) <= 0.001
+
+
+@sync_and_async
 def test_an_error_is_raised_where_it_is_asked_for(caller: Caller, quick: sandbox.Service) -> None:
     limit = SpendingLimitMiddleware(run_limit_usd=1e-6, exit_behavior="error")
     agent = create_agent(chat(quick), middleware=[limit])

@@ -1,0 +1,1 @@
+"""Batches on Ray, in an environment of their own: `make test-scale`."""
