@@ -56,7 +56,15 @@ source_url = f"{PROJECT['urls']['Homepage']}/blob/main"
 summary = PROJECT["description"]
 navigation = {
     "First steps": ["getting-started", "concepts", "migrating", "troubleshooting"],
-    "Guides": ["chat", "tools-and-agents", "images", "middleware", "sandbox", "http-clients"],
+    "Guides": [
+        "chat",
+        "tools-and-agents",
+        "images",
+        "middleware",
+        "scaling",
+        "sandbox",
+        "http-clients",
+    ],
     "Reference": ["reference/index"],
     "Project": ["changelog", "contributing", "security"],
 }

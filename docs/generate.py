@@ -19,6 +19,8 @@ from langchain_minitoolai import contract, errors
 
 ROOT = Path(__file__).parents[1]
 TOOL_COUNTS = (1, 5, 20)
+BATCH_READS, BATCH_WRITES = 200, 300
+"""Tokens of a prompt and of its answer, in the costs of a batch."""
 TOOL: dict[str, Any] = {
     "description": "Look up how many people live in a city, in a year.",
     "parameters": {
@@ -181,6 +183,16 @@ def tool_tokens() -> str:
     return table(header, rows)
 
 
+def batch_costs() -> str:
+    """What a million prompts cost by model, and a million images."""
+    rows = [
+        (code(model), f"{BATCH_READS * price.input + BATCH_WRITES * price.output:,.0f}")
+        for model, price in contract.CHAT_PRICES.items()
+    ]
+    rows.append(("an image each", f"{contract.IMAGE_PRICE * 1_000_000:,.0f}"))
+    return table(("Model", "USD for 1,000,000 rows"), rows)
+
+
 def error_classes() -> str:
     """Every error class: when it is raised, what it is for LangChain, whether to ask again."""
     public = [
@@ -220,6 +232,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "faults": all_faults,
     "known-faults": known_faults,
     "tool-tokens": tool_tokens,
+    "batch-costs": batch_costs,
 }
 
 
