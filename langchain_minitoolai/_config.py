@@ -1,16 +1,18 @@
 """Configuration shared by the model and the tool: key, URL, timeouts, retries, HTTP clients."""
 
 import os
+import pickle
 import re
 import ssl
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from langchain_core.rate_limiters import BaseRateLimiter, InMemoryRateLimiter
 from langchain_core.utils.utils import from_env
 from pydantic import (
     AliasChoices,
@@ -204,7 +206,7 @@ class ClientConfig(BaseModel):
         return copied
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Refuse to pickle a client; a callable that makes one is pickled by its name."""
+        """Pickle without clients; a callable that makes one is pickled by its name."""
         for name in _CLIENT_FIELDS:
             if is_client_instance(getattr(self, name)):
                 raise InvalidInputError(
@@ -215,12 +217,16 @@ class ClientConfig(BaseModel):
             raise InvalidInputError(
                 "verify is an ssl.SSLContext, which can't be pickled; allowed: a path"
             )
-        return super().__getstate__()
+        state = super().__getstate__()
+        if (limiter := getattr(self, "rate_limiter", None)) is not None:
+            state["__dict__"] = {**state["__dict__"], "rate_limiter": _picklable(limiter)}
+        return state
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy all but the user's clients and TLS context, which the copy shares."""
+        """Copy all but the user's clients, TLS context and rate limiter, which the copy shares."""
         memo = {} if memo is None else memo
-        for shared in (self.http_client, self.http_async_client, self.verify):
+        limiter = getattr(self, "rate_limiter", None)
+        for shared in (self.http_client, self.http_async_client, self.verify, limiter):
             memo[id(shared)] = shared
         return super().__deepcopy__(memo)
 
@@ -337,6 +343,36 @@ def _is_proxy(url: str) -> bool:
         return parts.scheme in _PROXIES and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+class _LimiterSettings:
+    """What is pickled of core's rate limiter: unpickling makes a new one with its settings."""
+
+    def __init__(self, limiter: InMemoryRateLimiter) -> None:
+        self._make = partial(
+            InMemoryRateLimiter,
+            requests_per_second=limiter.requests_per_second,
+            check_every_n_seconds=limiter.check_every_n_seconds,
+            max_bucket_size=limiter.max_bucket_size,
+        )
+
+    def __reduce__(self) -> tuple[partial[InMemoryRateLimiter], tuple[()]]:
+        return self._make, ()
+
+
+def _picklable(limiter: BaseRateLimiter) -> Any:
+    if type(limiter) is InMemoryRateLimiter:
+        return _LimiterSettings(limiter)
+    try:
+        pickle.dumps(limiter)
+    except TypeError as refused:  # any other error may be none to `cloudpickle`
+        reason = str(refused)
+    else:
+        return limiter
+    raise InvalidInputError(
+        f"rate_limiter is a {type(limiter).__name__}, which can't be pickled ({reason}); allowed: "
+        "langchain_core's InMemoryRateLimiter, or one that can be"
+    )
 
 
 class _ClientCache:

@@ -27,7 +27,7 @@
         ├── ServiceUnavailableError the job can't be asked for; it can be resumed
         └── ImageDownloadError      the bytes are no image, or could not be downloaded
 
-`is_retryable` says whether asking again is safe; retry middleware obeys it.
+`is_retryable` says whether asking again may help, `retry_safe` whether it can't be charged twice.
 """
 
 from typing import Any, ClassVar
@@ -58,7 +58,7 @@ class MiniToolAIError(ModelError):
         code: The service's own error code, where it gave one.
         request_id: The service's id of the request, for asking its support.
         retry_after: Seconds the service asked to wait, where it did.
-        is_retryable: Whether asking again is safe.
+        is_retryable: Whether asking again may help; retries and retry middleware obey it.
         maybe_sent: Whether the request may have reached the service.
         maybe_charged: Whether the service may have charged for the request.
         job_id: The id of the image's job, where there is one.
@@ -102,8 +102,10 @@ class MiniToolAIError(ModelError):
 
     @property
     def retry_safe(self) -> bool:
-        """Whether to repeat the call is safe; for an image, that it is not charged twice."""
-        return self.is_retryable if self._retry_safe is None else self._retry_safe
+        """Whether the call can be repeated without a second charge; a retry may risk one."""
+        if self._retry_safe is None:
+            return self.is_retryable and not self.maybe_charged
+        return self._retry_safe
 
     def redact(self, secret: str) -> "MiniToolAIError":
         """Remove an API key from everything that quotes the service."""

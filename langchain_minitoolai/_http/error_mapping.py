@@ -194,6 +194,10 @@ CONNECT_ERRORS: Final = frozenset(
     }
 )
 """What a transport raises before it has sent anything."""
+_CERTIFICATE_HINT: Final = (
+    "to trust a company's authority, pass the path of its certificate as verify=…, set "
+    "SSL_CERT_FILE, or bring your own http_client"
+)
 
 
 def map_transport_error(
@@ -254,8 +258,12 @@ def _not_connected(
     known = not names.isdisjoint(_TRANSPORT_ERRORS)
     reason = tidy(str(caught)) if known else type(caught).__name__
     reason = reason or "no connection in the time allowed"
-    failure = errors.APIConnectionError(f"can't connect to {peer}: {reason}")
+    is_untrusted = "certificate" in reason.lower()
+    hint = f"; {_CERTIFICATE_HINT}" if is_untrusted else ""
+    failure = errors.APIConnectionError(f"can't connect to {peer}: {reason}{hint}")
     failure.maybe_sent = failure.maybe_charged = False
-    if not known or "certificate" in reason.lower() or "LocalProtocolError" in names:
+    if is_untrusted:
+        failure.hint = _CERTIFICATE_HINT
+    if not known or is_untrusted or "LocalProtocolError" in names:
         failure.is_retryable = False
     return failure

@@ -13,6 +13,7 @@ from langchain_core.stores import ByteStore
 
 from langchain_minitoolai import contract, errors
 from langchain_minitoolai._http.effects import Invoke, Sleep, Workflow
+from langchain_minitoolai._http.pool import reset_after_fork
 from langchain_minitoolai._http.transport import is_loopback
 from langchain_minitoolai._redaction import safe_warn, tidy
 from langchain_minitoolai.stores import (
@@ -172,6 +173,11 @@ class UnfinishedCalls:
 
     def __init__(self) -> None:
         """Start with none."""
+        self.reset_after_fork()
+        reset_after_fork(self)
+
+    def reset_after_fork(self) -> None:
+        """Forget all calls: in a forked child they are the parent's, which may take them up."""
         self._ended: dict[Any, list[tuple[str, float]]] = {}
         self._lock = threading.Lock()
 

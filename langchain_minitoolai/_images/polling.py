@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from langchain_minitoolai import contract, errors
 from langchain_minitoolai._http.effects import Request, Response, Sleep, Workflow
+from langchain_minitoolai._http.pool import reset_after_fork
 from langchain_minitoolai._images.arguments import DEFAULTS, clip
 from langchain_minitoolai._images.job_status import JobStatus, PollHistory, read_status
 from langchain_minitoolai._images.job_store import best_effort
@@ -46,6 +47,11 @@ class Schedule:
     def __init__(self) -> None:
         """Start without history."""
         self._durations: dict[Hashable, deque[float]] = {}
+        self.reset_after_fork()
+        reset_after_fork(self)
+
+    def reset_after_fork(self) -> None:
+        """Renew the lock, which another thread may have held."""
         self._lock = threading.Lock()
 
     def next_gap(self, elapsed: float, key: Hashable, latency: float = 0.0) -> float:

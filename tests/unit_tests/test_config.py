@@ -3,6 +3,8 @@
 import copy
 import pickle
 import ssl
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import httpx
 import httpx2
 import pytest
+from langchain_core.rate_limiters import BaseRateLimiter, InMemoryRateLimiter
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from langchain_minitoolai import ChatMiniToolAI, MiniToolAIImageTool, _config, contract
@@ -386,6 +389,66 @@ def test_what_can_t_be_pickled_is_an_error_that_says_what_can(
 ) -> None:
     made = owner(**{field: value})
     with pytest.raises(InvalidInputError, match=message):
+        pickle.dumps(made)
+
+
+ELSEWHERE = """
+import pickle, sys, time
+model, tool = pickle.load(sys.stdin.buffer)
+for made in (model, tool):
+    limiter = made.rate_limiter
+    began = time.monotonic()
+    taken = [limiter.acquire(blocking=False) for _ in range(2)]
+    assert taken == [False, False], taken  # its bucket is empty, as a new one's is
+    assert limiter.acquire()
+    print(limiter.requests_per_second, limiter.check_every_n_seconds, limiter.max_bucket_size)
+"""
+
+
+def test_a_rate_limiter_is_made_anew_in_another_process() -> None:
+    limiter = InMemoryRateLimiter(
+        requests_per_second=500, check_every_n_seconds=0.001, max_bucket_size=7
+    )
+    model = ChatMiniToolAI(api_key=KEY, base_url=BASE, rate_limiter=limiter)
+    tool = MiniToolAIImageTool(api_key=KEY, base_url=BASE, rate_limiter=limiter)
+    run = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE],
+        input=pickle.dumps((model, tool)),
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert (run.stdout.decode(), run.stderr) == ("500 0.001 7\n" * 2, b"")
+    assert model.rate_limiter is limiter
+
+
+@pytest.mark.parametrize("kind", [ChatMiniToolAI, MiniToolAIImageTool])
+def test_a_deep_copy_shares_the_rate_limiter(kind: Any) -> None:
+    limiter = InMemoryRateLimiter()
+    made = kind(api_key=KEY, base_url=BASE, rate_limiter=limiter)
+    assert copy.deepcopy(made).rate_limiter is limiter
+    assert made.model_copy(deep=True).rate_limiter is limiter
+
+
+class PlainLimiter(BaseRateLimiter):
+    """A limiter that can be pickled, unless it holds a lock."""
+
+    def __init__(self, held: Any = None) -> None:
+        self.held = held
+
+    def acquire(self, *, blocking: bool = True) -> bool:
+        return True
+
+    async def aacquire(self, *, blocking: bool = True) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("kind", [ChatMiniToolAI, MiniToolAIImageTool])
+def test_another_rate_limiter_is_pickled_if_it_can_be(kind: Any) -> None:
+    made = kind(api_key=KEY, base_url=BASE, rate_limiter=PlainLimiter("mine"))
+    assert pickle.loads(pickle.dumps(made)).rate_limiter.held == "mine"  # noqa: S301
+    made = kind(api_key=KEY, base_url=BASE, rate_limiter=PlainLimiter(threading.Lock()))
+    with pytest.raises(InvalidInputError, match="rate_limiter is a PlainLimiter, which can't be"):
         pickle.dumps(made)
 
 

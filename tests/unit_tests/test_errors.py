@@ -145,7 +145,6 @@ def test_what_an_image_error_tells_can_be_read_on_every_error(
 ) -> None:
     error = kind(is_retryable=again)
     assert (error.job_id, error.hint) == (None, "")
-    assert error.retry_safe is (again and not isinstance(error, ImageError))
     may = (
         errors.ServiceError,
         errors.IncompleteOutputError,
@@ -153,13 +152,17 @@ def test_what_an_image_error_tells_can_be_read_on_every_error(
         errors.APITimeoutError,
     )
     assert error.maybe_charged is isinstance(error, may)
+    assert error.retry_safe is (again and not isinstance(error, (*may, ImageError)))
 
 
-def test_a_plain_error_is_safe_to_repeat_where_it_is_retryable_even_if_that_changes() -> None:
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("charged", [True, False])
+def test_a_plain_error_is_safe_to_repeat_where_that_helps_and_can_t_be_charged(
+    *, again: bool, charged: bool
+) -> None:
     error = errors.APIConnectionError()
-    assert error.retry_safe
-    error.is_retryable = False
-    assert not error.retry_safe
+    error.is_retryable, error.maybe_charged = again, charged
+    assert error.retry_safe is (again and not charged)
 
 
 @pytest.mark.parametrize("safe", [True, False])

@@ -414,6 +414,25 @@ def test_a_proxy_that_refuses_got_nothing_of_the_request() -> None:
     assert (failure.maybe_sent, failure.stale) == (False, False)
 
 
+def test_an_unknown_certificate_has_a_hint() -> None:
+    failure = mapped(httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate"))
+    assert failure.hint.startswith("to trust a company's authority, pass the path")
+    for way in ("verify=", "SSL_CERT_FILE", "http_client"):
+        assert way in str(failure)
+    assert mapped(httpx.ConnectError("refused")).hint == ""
+
+
+@pytest.mark.parametrize("status", [408, 500, 503, 504])
+def test_what_may_be_charged_is_retried_but_not_called_safe(status: int) -> None:
+    error = failed(status)
+    assert (error.is_retryable, error.maybe_charged, error.retry_safe) == (True, True, False)
+
+
+def test_what_is_never_charged_is_safe_to_retry() -> None:
+    error = failed(429)
+    assert (error.is_retryable, error.maybe_charged, error.retry_safe) == (True, False, True)
+
+
 @pytest.mark.parametrize(
     "caught",
     [

@@ -22,6 +22,7 @@ from langchain_minitoolai._http import pool as pool_module
 from langchain_minitoolai._http.async_client import AsyncClient
 from langchain_minitoolai._http.pool import (
     CALLS_PER_CLIENT,
+    KEEPALIVE_EXPIRY,
     MAX_LOST,
     MAX_POOLS,
     ClientPool,
@@ -29,6 +30,7 @@ from langchain_minitoolai._http.pool import (
     client_pool,
     has_aiohttp,
     is_client_instance,
+    reset_after_fork,
     ssl_context,
     validate_client,
 )
@@ -639,3 +641,100 @@ def test_a_child_makes_clients_of_its_own_and_the_parent_keeps_its() -> None:
         timeout=60,
     )
     assert (run.returncode, run.stderr) == (0, "")
+
+
+class Guarded:
+    """Something that a forked child resets."""
+
+    def __init__(self) -> None:
+        self.resets = 0
+        reset_after_fork(self)
+
+    def reset_after_fork(self) -> None:
+        self.resets += 1
+
+
+def test_what_is_registered_is_reset_in_a_child_as_long_as_it_is_in_use() -> None:
+    guarded, other = Guarded(), Guarded()
+    let_go = weakref.ref(other)
+    del other
+    pool_module._after_fork()
+    assert (guarded.resets, let_go()) == (1, None)
+
+
+# --- Idle clients, dropped loops, signals ---------------------------------------------
+
+
+async def test_a_client_that_is_idle_for_half_a_minute_closes_though_calls_go_on() -> None:
+    pool = ClientPool(CONFIG)
+    first = await pool.async_client(ORIGIN, new_connection=False)
+    first.in_flight = CALLS_PER_CLIENT
+    second = await pool.async_client(ORIGIN, new_connection=False)
+    single_use = await pool.async_client(ORIGIN, new_connection=True)
+    second.used = single_use.used = first.used = first.used - KEEPALIVE_EXPIRY - 1
+    first.in_flight = 1
+    assert await pool.async_client(ORIGIN, new_connection=False) is first
+    assert second.client.is_closed
+    assert single_use.client.is_closed
+    assert not first.client.is_closed
+    second = await pool.async_client(ORIGIN, new_connection=True)
+    assert await pool.async_client(ORIGIN, new_connection=True) is second
+
+
+async def test_a_callable_is_not_called_again_for_a_client_that_was_idle() -> None:
+    pool = ClientPool(TransportConfig(http_async_client=make_async_client))
+    first = await pool.async_client(ORIGIN, new_connection=False)
+    first.used -= 10 * KEEPALIVE_EXPIRY
+    assert await lent(pool) is first.client
+
+
+@pytest.mark.filterwarnings("ignore:unclosed event loop")
+@pytest.mark.filterwarnings("ignore:coroutine method 'aclose':RuntimeWarning")
+def test_a_loop_that_is_dropped_without_closing_is_let_go_with_its_clients() -> None:
+    pool = ClientPool(CONFIG)
+    let_go: list[weakref.ref[Any]] = []
+    for _ in range(5):
+        loop = asyncio.new_event_loop()
+        client = loop.run_until_complete(lent(pool))
+        let_go += [weakref.ref(loop), weakref.ref(client)]
+        del loop, client
+    for _ in range(3):
+        gc.collect()
+    assert [each() for each in let_go] == [None] * 10
+    assert len(pool._loops) == 0
+
+
+class SoftTimeLimitError(Exception):
+    """What Celery's signal handler raises, wherever the call is."""
+
+
+def test_an_exception_of_a_signal_handler_leaves_no_lock_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    struck = left = 0
+
+    def strike(frame: Any, event: str, _: Any) -> None:
+        # The interpreter runs signal handlers as functions begin, and after calls of C functions.
+        nonlocal left
+        if frame.f_code.co_filename == pool_module.__file__ and event in ("call", "c_return"):
+            left -= 1
+            if left < 0:
+                raise SoftTimeLimitError
+
+    for turn in range(200):
+        monkeypatch.setattr(pool_module, "_pools", {})
+        left = turn
+        sys.setprofile(strike)
+        try:
+            pool = client_pool(CONFIG)
+            pool.client(ORIGIN, new_connection=False)
+            pool.client(ORIGIN, new_connection=True)
+        except SoftTimeLimitError:
+            struck += 1
+        finally:
+            sys.setprofile(None)
+        assert not pool_module._pools_lock.locked()
+        assert not client_pool(CONFIG)._lock.locked()
+        if left >= 0:
+            break
+    assert 20 < struck < 200

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from langchain_minitoolai._http import pool
 from langchain_minitoolai._images.job_store import (
     MAX_UNFINISHED,
     SharedBudgets,
@@ -114,3 +115,13 @@ def test_limits_of_other_scopes_and_stores_and_of_tools_that_are_gone_do_not_cou
         warnings.simplefilter("error")
         assert budgets.of(Spender(store, 4)) == Budget("default", 4, None)
         assert budgets.of(kept[0]) == Budget("other", 1, None)
+
+
+def test_a_forked_child_leaves_the_unfinished_calls_to_its_parent() -> None:
+    calls = UnfinishedCalls()
+    calls.put("same", "key", 1.0)
+    with calls._lock:  # as another thread of the parent may
+        pool._after_fork()
+        key, ended = calls.take("same", 2.0, 60.0)
+    assert key != "key"
+    assert ended is None

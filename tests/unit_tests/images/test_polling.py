@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langchain_minitoolai import contract, errors
+from langchain_minitoolai._http import pool
 from langchain_minitoolai._http.effects import Response
 from langchain_minitoolai._images.arguments import DEFAULTS
 from langchain_minitoolai._images.polling import Schedule, checked_job, job_kind, wait_until_ready
@@ -385,3 +386,11 @@ def test_learning_finds_images_sooner_than_no_history() -> None:
 @pytest.mark.parametrize("latency", [0.0, 0.08, 0.25])
 def test_a_job_that_never_ends_costs_at_most_120_requests(latency: float) -> None:
     assert workloads.endless_job(latency, 120.0) <= 120
+
+
+def test_a_forked_child_has_a_schedule_that_no_thread_of_its_parent_holds() -> None:
+    schedule = Schedule()
+    with schedule._lock:
+        pool._after_fork()
+        schedule.record("kind", 9.0)
+        assert schedule.next_gap(0.0, "kind") > 0
