@@ -281,10 +281,10 @@ class SyncClient(BaseClient):
             except BaseException as error:  # noqa: BLE001 - the waiting thread raises it
                 future.set_exception(error)
 
-        # At its exit, the interpreter waits for the thread.
-        threading.Thread(target=run, name="minitoolai-order", daemon=False).start()
         finished = False
         try:
+            # At its exit, the interpreter waits for the thread.
+            threading.Thread(target=run, name="minitoolai-order", daemon=False).start()
             error = future.exception()
             finished = True
         finally:
