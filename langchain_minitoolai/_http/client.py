@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Generator, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from contextvars import copy_context
 from typing import Any, Final, TypeVar
@@ -59,6 +59,7 @@ _DOWNLOAD_HEADERS: Final = {
 OK: Final = 200
 _REDIRECT: Final = 300
 _SHOWN: Final = 60
+_INTERRUPT_SECONDS: Final = 0.1  # a signal just before an endless wait would not end it
 _logger: Final = logging.getLogger("langchain_minitoolai")
 
 
@@ -281,16 +282,13 @@ class SyncClient(BaseClient):
             except BaseException as error:  # noqa: BLE001 - the waiting thread raises it
                 future.set_exception(error)
 
-        finished = False
         try:
             # At its exit, the interpreter waits for the thread.
             threading.Thread(target=run, name="minitoolai-order", daemon=False).start()
-            error = future.exception()
-            finished = True
+            while not future.done():
+                wait((future,), _INTERRUPT_SECONDS)
         finally:
-            effect.cancelled = not finished
-        if error is not None:
-            raise error
+            effect.cancelled = not future.done()
         return future.result()
 
     def _resolve(self, effect: Resolve) -> list[str] | None:
