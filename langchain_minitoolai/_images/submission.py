@@ -434,11 +434,12 @@ def _refused_error(reason: str, **facts: Any) -> errors.ImageRequestError:
 
 
 def _budget_error(budget: Budget, spending: Spending) -> errors.ImageBudgetError:
-    limits = {"max_images": budget.max_images, "max_cost_usd": budget.max_cost_usd}
-    given = ", ".join(f"{name}={limit:g}" for name, limit in limits.items() if limit is not None)
-    count = f"{spending.images} spent, {spending.reserved_images} reserved"
+    limit = f"max_cost_usd={budget.max_cost_usd}"
+    images = spending.images + spending.reserved_images
+    if budget.max_images is not None and images >= budget.max_images:
+        limit = f"max_images={budget.max_images}"
+    scope = "" if budget.scope == Budget().scope else f" in scope {budget.scope!r}"
     return errors.ImageBudgetError(
-        f"The budget of this tool is spent ({given}; images in scope {budget.scope!r}: {count}). "
-        "Nothing was sent or charged.",
+        f"The budget of this tool is spent ({limit}{scope}). Nothing was sent or charged.",
         hint="Go on without another image.",
     )

@@ -507,14 +507,20 @@ def test_what_others_reserved_and_may_not_send_is_waited_for() -> None:
     assert driver.sleeps == [0.05]
 
 
-def test_the_error_of_a_spent_budget_says_what_was_spent_on_what() -> None:
-    driver = FakeDriver([TAKEN])
-    fake = job_for(driver, budget=Budget("mine", 1, 0.5))
-    submitted(driver, fake)
-    fake = job_for(driver, fake.store, budget=Budget("mine", 1, 0.5), call_key="2")
-    words = r"max_images=1, max_cost_usd=0.5; images in scope 'mine': 1 spent, 0 reserved"
-    with pytest.raises(errors.ImageBudgetError, match=words):
-        submitted(driver, fake)
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        (Budget(max_images=1), r"\(max_images=1\)"),
+        (Budget(max_cost_usd=0.002), r"\(max_cost_usd=0.002\)"),
+        (Budget("mine", 1, 0.5), r"\(max_images=1 in scope 'mine'\)"),
+        (Budget("mine", 5, 0.002), r"\(max_cost_usd=0.002 in scope 'mine'\)"),
+    ],
+)
+def test_the_error_of_a_spent_budget_names_the_limit(budget: Budget, words: str) -> None:
+    driver, store = FakeDriver([TAKEN]), InMemoryJobStore()
+    submitted(driver, job_for(driver, store, budget=budget))
+    with pytest.raises(errors.ImageBudgetError, match=rf"spent {words}\. Nothing was sent"):
+        submitted(driver, job_for(driver, store, budget=budget, call_key="2"))
 
 
 # Calls without an id.
