@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, cast, get_type_hints
 
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage, ToolMessage
@@ -113,7 +113,7 @@ def model_profile(model: str) -> ModelProfile | None:
     if limits is None:
         return None
     has_vision = model in contract.VISION_MODELS
-    return ModelProfile(
+    profile = ModelProfile(
         name=model,
         max_input_tokens=limits.input,
         max_output_tokens=limits.output,
@@ -132,8 +132,14 @@ def model_profile(model: str) -> ModelProfile | None:
         reasoning_output=False,
         tool_calling=True,
         tool_choice=True,
+        tool_call_streaming=True,
         structured_output=True,
+        temperature=True,
+        mid_conversation_system_messages=True,
+        mid_conversation_tools=False,
     )
+    known = get_type_hints(ModelProfile)  # older versions of core know fewer keys
+    return cast("ModelProfile", {key: profile[key] for key in profile if key in known})  # type: ignore[literal-required]
 
 
 def is_own_profile(profile: ModelProfile) -> bool:

@@ -49,6 +49,22 @@ def local_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(httpx, "get", get)
 
 
+@pytest.fixture(scope="module")
+def vcr_config() -> dict[str, Any]:
+    """Recordings of the sandbox, at the service's own address and without the key."""
+
+    def at_the_service(request: Any) -> Any:
+        request.uri = contract.API_BASE + contract.CHAT_PATH
+        return request
+
+    return {
+        "filter_headers": [("authorization", "PLACEHOLDER")],
+        "before_record_request": at_the_service,
+        "match_on": ["method", "uri", "body"],
+        "allow_playback_repeats": True,
+    }
+
+
 @pytest.mark.usefixtures("endpoint", "local_images")
 class Suite(ChatModelIntegrationTests):
     """Capabilities that the contract documents: no audio, PDF or video."""
@@ -60,6 +76,17 @@ class Suite(ChatModelIntegrationTests):
     @property
     def chat_model_params(self) -> dict[str, Any]:
         return {"model": "gpt-4o-mini"}
+
+    @property
+    def enable_vcr_tests(self) -> bool:
+        return True
+
+    @pytest.fixture
+    def model(self, request: pytest.FixtureRequest) -> ChatMiniToolAI:
+        """Make a model; VCR patches httpx's own transports alone, so that a sync call needs one."""
+        recorded = {"http_client": httpx.Client} if "vcr" in request.fixturenames else {}
+        fields = {**self.standard_chat_model_params, **self.chat_model_params, **recorded}
+        return self.chat_model_class(**fields, **getattr(request, "param", {}))
 
     @property
     def supports_json_mode(self) -> bool:

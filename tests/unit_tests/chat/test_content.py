@@ -141,8 +141,16 @@ def test_bytes_that_are_no_image_are_refused() -> None:
 def test_data_of_another_type_than_it_claims_is_refused_with_both(mime_type: str) -> None:
     for found, data in STARTS.items():
         if found != mime_type:
-            error = refusal(base64_block(base64.b64encode(data).decode(), mime_type))
-            assert f"type is {mime_type!r}, but its data is of type {found!r}" in error
+            encoded = base64.b64encode(data).decode()
+            url = f"data:{mime_type};base64,{encoded}"
+            for block in (
+                *base64_block(encoded, mime_type),
+                *base64_block(data, mime_type),
+                {"type": "image_url", "image_url": {"url": url}},
+                {"type": "image_url", "image_url": url},
+            ):
+                error = refusal([block])
+                assert f"type is {mime_type!r}, but its data is of type {found!r}" in error
 
 
 def test_data_of_a_type_that_is_not_recognized_is_sent() -> None:

@@ -237,7 +237,7 @@ CUT = '{"x": 1, "y": 2'
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("mode", ["prompted", "native"])
-@pytest.mark.parametrize("schema", [Point, OldPoint, SCHEMA], ids=["v2", "v1", "schema"])
+@pytest.mark.parametrize("schema", SCHEMAS, ids=["v2", "v1", "dict", "schema"])
 @pytest.mark.parametrize("method", ["json_schema", "json_mode"])
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
 async def test_half_an_answer_is_an_error_that_names_why_it_ended(

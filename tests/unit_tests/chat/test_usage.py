@@ -96,6 +96,19 @@ def test_a_profile_holds_only_fields_that_core_knows() -> None:
     assert set(model_profile("gpt-4o") or {}) <= set(ModelProfile.__annotations__)
 
 
+def test_a_profile_has_what_core_asks_of_conversations_where_core_asks_it() -> None:
+    profile = dict(model_profile("gpt-4o") or {})
+    asked = {
+        "tool_call_streaming": True,
+        "temperature": True,
+        "mid_conversation_system_messages": True,  # they are sent where they stand
+        "mid_conversation_tools": False,
+    }
+    known = {name: asked[name] for name in asked if name in ModelProfile.__annotations__}
+    assert known
+    assert {name: profile.get(name) for name in known} == known
+
+
 def test_a_model_that_is_not_documented_has_no_profile() -> None:
     assert model_profile("gpt-9") is None
 
