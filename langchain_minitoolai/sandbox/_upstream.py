@@ -47,13 +47,11 @@ async def forwarded(
     Raises:
         APIError: A 502 before the first event, when the server can't be reached or refuses.
     """
-    accepted, finish_reason, error = False, "stop", None
-    usage = usage_of(prompt_tokens(body), 0)
-    try:
-        async with aclosing(_chunks(url, body, service.settings.upstream_model)) as chunks:
-            await anext(chunks)
-            accepted = True
-            yield b""
+    finish_reason, error, usage = "stop", None, usage_of(prompt_tokens(body), 0)
+    async with aclosing(_chunks(url, body, service.settings.upstream_model)) as chunks:
+        await anext(chunks)
+        yield b""
+        try:
             async for chunk in chunks:
                 count = usage["completion_tokens"]
                 for choice in chunk.get("choices") or ():
@@ -66,12 +64,9 @@ async def forwarded(
                 error = chunk.get("error") or error
                 counts = chunk.get("usage") or {**usage, "completion_tokens": count}
                 usage = usage_of(counts["prompt_tokens"], counts["completion_tokens"])
-    except APIError as failure:
-        if not accepted:
-            raise
-        error = failure.error
-    finally:
-        if accepted:
+        except APIError as failure:
+            error = failure.error
+        finally:
             service.charge_chat(body["model"], usage)
     if error:
         yield event({"error": error})

@@ -85,12 +85,8 @@ def status(
 ) -> ReplaceResponse:
     """Answer with an HTTP status, such as 429 with `headers={"Retry-After": "1"}`.
 
-    Args:
-        code: The HTTP status.
-        headers: Sent besides; a `Content-Type` replaces that of JSON.
-        message: What the OpenAI-shaped error says.
-        body: The whole body, in place of that error.
-        charged: Whether the request is carried out and paid for first.
+    The body is an error in OpenAI's shape with this `message`, or `body`, whose `Content-Type`
+    goes into the headers.
     """
     if body is None:
         body = json.dumps({"error": {"message": message, "type": "scripted", "code": str(code)}})
@@ -120,10 +116,8 @@ def drop(*, charged: bool = False, reset: bool = False) -> Break:
 def cut(after: int, *, ending: Ending = "break") -> Break:
     """End a chat's stream after `after` events.
 
-    Args:
-        after: How many events still arrive.
-        ending: `"break"` closes inside the body, `"clean"` ends the body properly,
-            `"reset"` sends a TCP reset.
+    `ending` is `"break"`, which closes inside the body, `"clean"`, which ends the body properly,
+    or `"reset"`, which sends a TCP reset.
     """
     return Break(after, ending)
 
@@ -137,11 +131,7 @@ def stall(
 ) -> Stall:
     """Send nothing for a while, before the headers or after `after` events of a chat.
 
-    Args:
-        after: How many events arrive before; `None` stalls before the headers.
-        seconds: For how long, unless the client leaves before.
-        comments: The interval of keep-alive comments meanwhile; zero sends none.
-        charged: Whether a request stalled before its headers is carried out first.
+    It ends when the client leaves. Keep-alive comments come every `comments` seconds, if any.
     """
     return Stall(after, seconds, comments, charged)
 
