@@ -69,6 +69,7 @@ bench-guard: $(VENV)/.test ## Fail where the chat model costs more against floor
 build: $(VENV)/.build ## Build the sdist and the wheel into dist/
 	@rm -rf dist
 	@$(BIN)/python -m build --outdir dist . > $(VENV)/build.txt 2>&1 || { cat $(VENV)/build.txt; exit 1; }
+	@$(BIN)/twine check --strict dist/* > $(VENV)/build.txt 2>&1 || { cat $(VENV)/build.txt; exit 1; }
 	@ls dist/*
 
 real-model: ## Stream from a small real model (the first time it compiles for ten minutes)
