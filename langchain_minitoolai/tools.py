@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
@@ -39,15 +39,17 @@ from langchain_minitoolai._images.job_store import (
 )
 from langchain_minitoolai._images.output import (
     ImageToolError,
+    OnProgress,
     RecentImages,
     before_submission,
     download,
     download_and_save,
     format_for_model,
+    record_cost,
+    report,
     tool_content,
 )
 from langchain_minitoolai._images.polling import checked_job, wait_until_ready
-from langchain_minitoolai._images.progress import OnProgress, record_cost, report
 from langchain_minitoolai._images.submission import JobContext, submit, take_up_unfinished
 from langchain_minitoolai.errors import ImageRequestError, InvalidInputError, MiniToolAIError
 from langchain_minitoolai.stores import InMemoryJobStore, JobStore, Spending
@@ -160,10 +162,7 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
     @classmethod
     def _check_poll_interval(cls, interval: Any) -> Any:
         if isinstance(interval, float) and not 0.0 < interval < math.inf:
-            raise ValueError(
-                f"poll_interval is {interval}; allowed: seconds above 0, or a function of the "
-                "seconds gone that returns them"
-            )
+            raise ValueError(f"poll_interval is {interval}; allowed: seconds above 0, a function")
         return interval
 
     @model_validator(mode="after")
@@ -264,8 +263,10 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
         return await self._aexecute(lambda _: self._spending(scope))
 
     def _spending(self, scope: str | None) -> Workflow[Spending]:
-        store = StoreEffects(as_job_store(self.job_store))
-        return read_spending(scope or self.budget_scope, store)
+        return read_spending(scope or self.budget_scope, self._store())
+
+    def _store(self) -> StoreEffects:
+        return StoreEffects(cast("JobStore", self.job_store))  # as the validator returned it
 
     @property
     def recent_images(self) -> tuple[GeneratedImage, ...]:
@@ -431,7 +432,7 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
             clock=clock,
             wall_clock=lambda: datetime.now(UTC).timestamp(),
             total_timeout=self.total_timeout,
-            store=StoreEffects(as_job_store(self.job_store)),
+            store=self._store(),
             on_progress=on_progress,
             call_key=key,
             rate_limit=before_submission(self.save_to, self.rate_limiter),

@@ -1,19 +1,25 @@
-"""Output of an image job: the image downloaded and saved, and the text that a model reads."""
+"""Output of an image job: its progress, the image downloaded and saved, the text for a model."""
 
 import base64
 import hashlib
+import inspect
 import json
+import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
+from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
+from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables.config import run_in_executor
 from langchain_core.tools import ToolException
 
+from langchain_minitoolai import contract
+from langchain_minitoolai._http.client import run_awaitable
 from langchain_minitoolai._http.effects import Invoke, Workflow
 from langchain_minitoolai._image_files import (
     MAX_BYTES,
@@ -25,12 +31,16 @@ from langchain_minitoolai._images.arguments import MAX_TEXT, clip
 from langchain_minitoolai._images.download import fetch_image
 from langchain_minitoolai._images.polling import Schedule, wait_until_ready
 from langchain_minitoolai._images.submission import JobContext
-from langchain_minitoolai._redaction import tidy
+from langchain_minitoolai._redaction import safe_warn, tidy
 from langchain_minitoolai.errors import ImageDownloadError, ImageRequestError, MiniToolAIError
-from langchain_minitoolai.types import GeneratedImage, ImageJob, ShowToModel
+from langchain_minitoolai.types import GeneratedImage, ImageJob, ImageProgress, ShowToModel
 
 T = TypeVar("T")
 
+EVENT: Final = "minitoolai_image"
+"""The custom event's name in `astream_events`."""
+
+OnProgress: TypeAlias = Callable[[ImageProgress], Awaitable[None] | None]
 EXPIRED_STATUS: Final = (403, 404, 410)
 """The statuses of an address after which the job is asked for another, once."""
 
@@ -226,6 +236,70 @@ class RecentImages:
     def all(self) -> tuple[GeneratedImage, ...]:
         """Return the images, the newest last."""
         return tuple(self._images)
+
+
+def report(progress: ImageProgress, on_progress: OnProgress | None) -> Invoke:
+    """Build the effect that reports progress; no failure of a channel reaches the job."""
+
+    def run() -> None:
+        answer = _call(on_progress, progress)
+        if inspect.isawaitable(answer):
+            try:
+                run_awaitable(answer)
+            except Exception as error:  # noqa: BLE001 - a user's callback
+                _warn_of(error)
+        _stream(progress)
+        with suppress(Exception):  # a run need not be in progress
+            dispatch_custom_event(EVENT, dict(progress))
+
+    async def arun() -> None:
+        answer = _call(on_progress, progress)
+        if inspect.isawaitable(answer):
+            try:
+                await answer
+            except Exception as error:  # noqa: BLE001 - a user's callback
+                _warn_of(error)
+        _stream(progress)
+        with suppress(Exception):  # a run need not be in progress
+            await adispatch_custom_event(EVENT, dict(progress))
+
+    return Invoke(run, arun)
+
+
+def record_cost(run_manager: BaseRunManager | None) -> None:
+    """Record an image's price on the traced run, where LangSmith reads it."""
+    run_id = getattr(run_manager, "run_id", None)
+    for handler in getattr(run_manager, "handlers", ()):
+        runs = getattr(handler, "run_map", None)
+        run = runs.get(str(run_id)) if isinstance(runs, Mapping) else None
+        if run is not None:
+            metadata = run.extra.setdefault("metadata", {})
+            metadata["total_cost"] = contract.IMAGE_PRICE
+            metadata["usage_metadata"] = {"total_cost": contract.IMAGE_PRICE}
+
+
+def _call(on_progress: OnProgress | None, progress: ImageProgress) -> Any:
+    if on_progress is None:
+        return None
+    try:
+        return on_progress(progress)
+    except Exception as error:  # noqa: BLE001 - a user's callback
+        _warn_of(error)
+        return None
+
+
+def _warn_of(error: Exception) -> None:
+    safe_warn(f"on_progress failed ({_describe_error(error)})")
+
+
+def _stream(progress: ImageProgress) -> None:
+    """Write to LangGraph's custom stream, if this is a graph's step."""
+    if "langgraph" not in sys.modules:
+        return
+    with suppress(Exception):  # outside a graph there is no writer
+        from langgraph.config import get_stream_writer  # noqa: PLC0415 - it need not be installed
+
+        get_stream_writer()({"type": EVENT, **progress})
 
 
 def tool_content(image: GeneratedImage, show: ShowToModel) -> str | list[dict[str, Any]]:
