@@ -152,11 +152,9 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
     @field_validator("save_to")
     @classmethod
     def _resolve_directory(cls, directory: Path | None) -> Path | None:
-        if directory is None:
-            return None
         if "\0" in str(directory):
             raise ValueError("save_to holds a NUL character, which no path may")
-        return absolute(directory)
+        return directory and absolute(directory)
 
     @field_validator("poll_interval")
     @classmethod

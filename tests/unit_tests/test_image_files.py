@@ -15,6 +15,7 @@ from PIL import Image, features
 from langchain_minitoolai import _image_files
 from langchain_minitoolai._image_files import (
     ImageInfo,
+    absolute,
     atomic_write,
     file_name,
     read_image_info,
@@ -221,6 +222,22 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
         atomic_write(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_path_is_made_absolute_where_that_does_not_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert absolute(Path("a/../b")) == tmp_path / "b"
+    assert absolute(Path("~/b")) == Path("/home/me/b")
+
+    def refused() -> str:
+        raise RuntimeError("Blocking call to os.getcwd")
+
+    monkeypatch.setattr(os, "getcwd", refused)
+    assert absolute(Path("b")) == Path("b")
+    assert absolute(Path("/b")) == Path("/b")
 
 
 def test_a_directory_that_cannot_be_synced_is_no_failure(
