@@ -400,6 +400,8 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
     @override
     def get_num_tokens(self, text: str) -> int:
         """Estimate the tokens of a text, or count them with `custom_get_token_ids`."""
+        if not isinstance(text, str):
+            raise InvalidInputError(f"text is a {type(text).__name__}; allowed: a str")
         return count_text_tokens(text, self.custom_get_token_ids)
 
     @override
@@ -414,6 +416,10 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
             messages: The conversation; images count by OpenAI's published rules.
             tools: The tools that are bound.
         """
+        for number, message in enumerate[Any](messages):
+            if not isinstance(message, BaseMessage):
+                kind = type(message).__name__
+                raise InvalidInputError(f"messages[{number}] is a {kind}; allowed: a BaseMessage")
         options = self._call_options({"tools": tools or ()})
         body = chat_request(options, messages, self._api_key).body
         return count_request_tokens(body, self.custom_get_token_ids)

@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_chosen(case: str, only: str) -> bool:
-    chapter, _, fault = case.partition(" [")[0].partition(": ")
+    chapter, _, fault = case.rpartition(" [")[0].partition(": ")
     return bool(fault) and (only == chapter or only in fault)
 
 
