@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name, value in service.environment.items():
                 print(f"export {name}={value}")
             if not _is_loopback(options.host):
-                print(_EXPOSED.format(host=options.host), file=sys.stderr)
+                print(_EXPOSED.format(host=options.host or "every address"), file=sys.stderr)
             print("Serving until Ctrl-C.", file=sys.stderr)
             sys.stdout.flush()
             threading.Event().wait()

@@ -1,5 +1,6 @@
 """Schema faker: JSON that fits a schema, filled from a question's words."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -56,7 +57,7 @@ class _Filler:
             return None
         options = schema.get("anyOf") or schema.get("oneOf")
         if options:
-            return self.value(name, self._option(options, schema, depth), depth + 1)
+            return self.value(name, self._option(options, depth), depth + 1)
         return self._filled(name, schema, depth)
 
     def _filled(self, name: str, schema: Mapping[str, Any], depth: int) -> Any:
@@ -85,12 +86,12 @@ class _Filler:
             joined = _joined(joined, self._resolved(part))
         return _joined(joined, {key: val for key, val in schema.items() if key != "allOf"})
 
-    def _option(self, options: Any, schema: Mapping[str, Any], depth: int) -> Any:
-        kinds = [(self._type(self._resolved(option)), option) for option in options]
-        if depth >= _DEEPEST and any(kind == "null" for kind, _ in kinds):
+    def _option(self, options: Any, depth: int) -> Any:
+        kinds = [self._type(self._resolved(option)) for option in options]
+        if depth >= _DEEPEST and "null" in kinds:
             return {"type": "null"}
-        chosen = next((option for kind, option in kinds if kind != "null"), options[0])
-        return {**self._resolved(chosen), **{k: schema[k] for k in ("description",) if k in schema}}
+        found = (option for kind, option in zip(kinds, options, strict=True) if kind != "null")
+        return next(found, options[0])
 
     @staticmethod
     def _type(schema: Mapping[str, Any]) -> str:
@@ -141,10 +142,8 @@ class _Filler:
 
     def _number(self, name: str, schema: Mapping[str, Any]) -> float:
         whole = self._type(schema) == "integer"
-        fitting = [
-            number for number in self._numbers if (isinstance(number, int) or not whole)
-            and _fits(number, schema)
-        ]  # fmt: skip
+        numbers = (num for num in self._numbers if isinstance(num, int) or not whole)
+        fitting = [number for number in numbers if _fits(number, schema)]
         named = self._named_number(name)
         if named in fitting:
             fitting = [named]
@@ -197,17 +196,17 @@ def _spaced(name: str) -> str:
 
 def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     joined = {**one, **other}
-    if "properties" in one and "properties" in other:
-        joined["properties"] = {**one["properties"], **other["properties"]}
-    if "required" in one and "required" in other:
-        joined["required"] = [*one["required"], *other["required"]]
+    if "properties" in joined:
+        joined["properties"] = {**one.get("properties", {}), **other.get("properties", {})}
+    if "required" in joined:
+        joined["required"] = [*one.get("required", ()), *other.get("required", ())]
     return joined
 
 
 def _fits(number: float, schema: Mapping[str, Any]) -> bool:
-    return bool(
-        schema.get("minimum", number) <= number <= schema.get("maximum", number)
-        and schema.get("exclusiveMinimum", number - 1)
-        < number
-        < schema.get("exclusiveMaximum", number + 1)
+    above, below = (
+        schema.get("exclusiveMinimum", -math.inf),
+        schema.get("exclusiveMaximum", math.inf),
     )
+    inside = schema.get("minimum", number) <= number <= schema.get("maximum", number)
+    return bool(inside and above < number < below)

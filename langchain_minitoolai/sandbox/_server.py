@@ -15,7 +15,7 @@ from langchain_minitoolai.sandbox._app import build
 from langchain_minitoolai.sandbox._service import Service, Settings
 from langchain_minitoolai.sandbox.faults import Ending
 
-_REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only if asked for
+_REACHED_AT: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 """Addresses that stand for all of a machine's, and one that reaches it from there."""
 _TICK: Final = 0.005
 _RESET: Final = struct.pack("ii", 1, 0)

@@ -51,6 +51,7 @@ def test_the_command_prints_two_lines_to_export_and_ends_quietly(ending: signal.
         ("localhost", "localhost", False),
         ("0.0.0.0", "127.0.0.1", True),  # noqa: S104 - what the option is for
         ("::", "[::1]", True),
+        ("", "127.0.0.1", True),
         ("::1", "[::1]", False),
     ],
 )
@@ -73,8 +74,8 @@ def test_the_command_listens_where_it_is_asked_to_and_warns_of_what_that_means(
         finally:
             process.kill()
     warning = (
-        f"Warning: listening on {host}, so anyone who can reach this port can use the sandbox; "
-        "there is no TLS: the key, questions and answers travel unencrypted.\n"
+        f"Warning: listening on {host or 'every address'}, so anyone who can reach this port can "
+        "use the sandbox; there is no TLS: the key, questions and answers travel unencrypted.\n"
     )
     assert err == (warning if exposed else "") + "Serving until Ctrl-C.\n"
 
