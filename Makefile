@@ -25,7 +25,7 @@ test: $(VENV)/.test ## Run all tests with branch coverage, or without it: make t
 
 test-scale: ## Run a batch on a local Ray, whose processes are killed (an environment of its own)
 	@$(MAKE) --no-print-directory VENV=$(SCALE_VENV) $(SCALE_VENV)/.scale
-	@$(SCALE_VENV)/bin/python -m pytest -q tests/scale_tests
+	@$(SCALE_VENV)/bin/python -m pytest -q -o faulthandler_timeout=600 tests/scale_tests
 
 faults: $(VENV)/.test ## Play every fault of the wire, and print what became of each
 	@$(BIN)/python -m pytest -q --tb=no -rN tests/faults --target '$(or $(TARGET),ours)' --only '$(ONLY)'

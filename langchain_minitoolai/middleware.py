@@ -5,9 +5,9 @@ It needs the extra `agents`: `pip install "langchain-minitoolai[agents]"`.
 
 import math
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from itertools import takewhile
-from typing import Annotated, Any, Final, Literal, NotRequired, cast
+from typing import Annotated, Any, Final, Literal, NotRequired
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, ToolMessage
@@ -161,13 +161,10 @@ class SpendingLimitMiddleware(AgentMiddleware[SpendingState, Any, Any]):
         return self._refuse_image(request) or _record_cost(request, await handler(request))
 
     def _refuse_model_call(self, request: ModelRequest[Any]) -> AIMessage | None:
-        state = cast("SpendingState", request.state)
-        reason = self._exceeded(state, _highest_cost(request), "the next model call")
-        if reason is None:
-            return None
-        if self.exit_behavior == "error":
+        reason = self._exceeded(request.state, _highest_cost(request), "the next model call")
+        if reason and self.exit_behavior == "error":
             raise SpendingLimitError(reason)
-        return AIMessage(reason, response_metadata={"cost": 0.0})
+        return AIMessage(reason, response_metadata={"cost": 0.0}) if reason else None
 
     def _refuse_image(self, request: ToolCallRequest) -> ToolMessage | None:
         call = request.tool_call
@@ -182,7 +179,7 @@ class SpendingLimitMiddleware(AgentMiddleware[SpendingState, Any, Any]):
         earlier = takewhile(lambda each: each["id"] != call["id"], calls)
         ahead = sum(each["name"] in names and each["id"] not in paid for each in earlier)
         cost = contract.IMAGE_PRICE * (ahead + 1)
-        reason = self._exceeded(request.state, cost, "this image" if not ahead else "these images")
+        reason = self._exceeded(request.state, cost, "these images" if ahead else "this image")
         if reason is None:
             return None
         return ToolMessage(
@@ -192,7 +189,7 @@ class SpendingLimitMiddleware(AgentMiddleware[SpendingState, Any, Any]):
             status="error",
         )
 
-    def _exceeded(self, state: SpendingState, cost: float, what: str) -> str | None:
+    def _exceeded(self, state: Mapping[str, Any], cost: float, what: str) -> str | None:
         """Say which limit would be passed, if one would."""
         costs = state.get("minitoolai_costs", {})
         thread = _total(costs)
