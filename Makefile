@@ -51,7 +51,7 @@ format: $(VENV)/.lint ## Sort imports, fix what can be fixed, format
 
 docs: $(VENV)/.docs ## Build the documentation's site into site/, with llms.txt
 	@rm -rf site
-	@$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -d $(VENV)/doctrees docs site
+	@$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --fresh-env -d $(VENV)/doctrees docs site
 	@echo site/index.html
 
 tables: $(VENV)/.test ## Write the generated tables of the documentation anew

@@ -6,6 +6,7 @@ Each page is also written as Markdown beside its HTML, and all of them into `llm
 
 import inspect
 import re
+import sys
 import textwrap
 from importlib import import_module
 from pathlib import Path
@@ -78,7 +79,7 @@ def navigation(captions: dict[str, list[str]]) -> str:
 
 
 def markdown_to_rest(
-    _app: Sphinx, what: str, _name: str, _obj: Any, _options: Any, lines: list[str]
+    _app: Sphinx, what: str, name: str, _obj: Any, _options: Any, lines: list[str]
 ) -> None:
     """Turn a docstring's Markdown into reStructuredText: fences and, in modules, indented code."""
 
@@ -90,7 +91,19 @@ def markdown_to_rest(
     text = FENCE.sub(directive, "\n".join(lines) + "\n")
     if what == "module":
         text = INDENTED.sub(r".. code-block:: text\n\n\1", text)
-    lines[:] = text.split("\n")
+    lines[:] = [*text.split("\n"), *(field_default(name) if what == "attribute" else ())]
+
+
+def field_default(name: str) -> list[str]:
+    """Give a line with the default of a pydantic field, which autodoc can't see."""
+    module, owner, field = name.rsplit(".", 2)
+    model = getattr(sys.modules.get(module), owner, None)
+    if not (inspect.isclass(model) and issubclass(model, BaseModel)):
+        return []
+    info = model.model_fields.get(field)
+    if info is None or info.default_factory is not None or info.is_required():
+        return []
+    return ["", f"Default: ``{info.default!r}``"]
 
 
 def hide_pydantic_signature(

@@ -44,6 +44,7 @@ copybutton_exclude = ".linenos, .gp"
 html_theme = "furo"
 html_title = PROJECT["name"]
 html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_theme_options = {
     "source_repository": PROJECT["urls"]["Homepage"],
