@@ -47,7 +47,7 @@ from langchain_minitoolai._images.output import (
     format_for_model,
     record_cost,
     report,
-    tool_content,
+    tool_output,
 )
 from langchain_minitoolai._images.polling import checked_job, wait_until_ready
 from langchain_minitoolai._images.submission import JobContext, submit, take_up_unfinished
@@ -220,16 +220,14 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
     @override
     def _run(self, run_manager: CallbackManagerForToolRun | None = None, **arguments: Any) -> Any:
         with self._error_handling():
-            image = self._execute(self._draw(arguments, run_manager))
-            return tool_content(image, self.show_to_model), image.artifact()
+            return self._execute(self._draw(arguments, run_manager))
 
     @override
     async def _arun(
         self, run_manager: AsyncCallbackManagerForToolRun | None = None, **arguments: Any
     ) -> Any:
         with self._error_handling():
-            image = await self._aexecute(self._draw(arguments, run_manager))
-            return tool_content(image, self.show_to_model), image.artifact()
+            return await self._aexecute(self._draw(arguments, run_manager))
 
     @contextmanager
     def _error_handling(self) -> Iterator[None]:
@@ -361,15 +359,16 @@ class MiniToolAIImageTool(ClientConfig, BaseTool):
 
     def _draw(
         self, given: dict[str, Any], run_manager: BaseRunManager | None
-    ) -> Callable[[Clock], Workflow[GeneratedImage]]:
+    ) -> Callable[[Clock], Workflow[Any]]:
         call_id = given.pop(_CALL_ID, None)
 
-        def start(clock: Clock) -> Workflow[GeneratedImage]:
+        def start(clock: Clock) -> Workflow[Any]:
             context = self._context(clock, given, call_id, run_manager)
 
-            def draw(arguments: dict[str, Any]) -> Workflow[GeneratedImage]:
+            def draw(arguments: dict[str, Any]) -> Workflow[Any]:
                 job = yield from submit(arguments, context)
-                return (yield from self._finish(job, context))
+                image = yield from self._finish(job, context)
+                return (yield from tool_output(image, self.show_to_model))
 
             return self._order(given, context, draw)
 

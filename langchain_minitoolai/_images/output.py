@@ -302,6 +302,15 @@ def _stream(progress: ImageProgress) -> None:
         get_stream_writer()({"type": EVENT, **progress})
 
 
+def tool_output(
+    image: GeneratedImage, show: ShowToModel
+) -> Workflow[tuple[str | list[dict[str, Any]], dict[str, Any]]]:
+    """Build what the tool returns: the content for a model, and the artifact for the program."""
+    if show == "data":  # encoding takes long
+        return (yield _in_thread(lambda: tool_content(image, show))), image.artifact()
+    return tool_content(image, show), image.artifact()
+
+
 def tool_content(image: GeneratedImage, show: ShowToModel) -> str | list[dict[str, Any]]:
     """Build what the model reads: a text, and the image where it is to see it."""
     text = _describe(image)

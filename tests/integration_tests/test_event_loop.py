@@ -18,6 +18,7 @@ from PIL import Image
 
 from langchain_minitoolai import ChatMiniToolAI, GeneratedImage, MiniToolAIImageTool, sandbox
 from langchain_minitoolai._image_files import atomic_write
+from langchain_minitoolai.stores import SQLiteJobStore
 from tests.faults.server import FaultServer
 from tests.faults.wire import body, head
 
@@ -69,6 +70,7 @@ def strict_watch() -> BlockBuster:
         (None, "os.fsync"),
         (None, "hashlib.sha256"),
         (None, "zlib.crc32"),
+        (None, "base64.b64encode"),
     ):
         function = BlockBusterFunction(
             module,
@@ -159,12 +161,16 @@ async def test_an_agent_draws_and_answers_without_blocking(
 async def test_programs_do_not_block_either(
     watch: BlockBuster, quick: sandbox.Service, folder: Path
 ) -> None:
-    tool = MiniToolAIImageTool(**options(quick, save_to="pictures", poll_interval=0.05))
+    store = await asyncio.to_thread(SQLiteJobStore, "jobs.sqlite")
+    tool = MiniToolAIImageTool(
+        **options(quick, save_to="pictures", job_store=store, max_images=3, poll_interval=0.05)
+    )
     job = await tool.asubmit("a fox", call_id="mine")
     image = await tool.await_for(job)
     assert image.path == str(folder / "pictures" / f"a-fox-{job.id}.png")
     assert (await tool.aresume(job.id)).path == image.path
     assert (await tool.adownload(image)).size
+    assert (await tool.aspending()).images == 1
 
 
 def test_certificates_are_read_and_large_images_checked_off_the_loop(folder: Path) -> None:
@@ -190,6 +196,7 @@ def test_certificates_are_read_and_large_images_checked_off_the_loop(folder: Pat
             base_url=f"{base_url}/api",
             verify="authority.pem",
             save_to="~/pictures",
+            show_to_model="data",
             poll_interval=0.05,
         )
         watch = strict_watch()
