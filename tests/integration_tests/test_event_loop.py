@@ -153,7 +153,7 @@ async def test_an_agent_draws_and_answers_without_blocking(
     assert image.warning is None
     if save_to is not None:
         assert Path(str(image.path)).parent == folder / "pictures"
-        assert len(list((folder / "pictures").iterdir())) == 2
+        assert len(await asyncio.to_thread(lambda: list((folder / "pictures").iterdir()))) == 2
     assert tool.recent_images[-1].read()
     assert len([each for each in quick.charges if each.kind == "image"]) == 1
 

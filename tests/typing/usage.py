@@ -97,7 +97,7 @@ def images(draw: MiniToolAIImageTool) -> Path:
         image = draw.wait_for(ImageJob.model_validate_json(job.model_dump_json()))
     except ImageJobTimeoutError as error:
         assert_type(error.maybe_charged, bool)
-        image = draw.resume(error.job_id or job.id)
+        image = draw.resume(error.job_id)
     assert_type(image, GeneratedImage)
     assert_type(draw.download(image).read(), bytes)
     return image.save("fox.png")
