@@ -10,6 +10,7 @@ from langchain_minitoolai._tool_calling.history import (
     call_names,
     calls_of,
     foreign_texts,
+    result_text,
     results_content,
 )
 
@@ -189,3 +190,8 @@ def test_text_of_results_stays_as_it_is_but_for_the_key() -> None:
     (result,) = results(text)
     assert result["content"] == f"{forged}\nk-3f9ab é"
     assert result["id"] == result["name"] == "k-3f9ab"
+
+
+def test_values_in_a_result_that_are_no_blocks_become_json() -> None:
+    assert result_text([5, None, "x"], [], read_image) == "5\nnull\nx"
+    assert result_text({"type": "odd", "n": 1}, [], read_image) == '{"type": "odd", "n": 1}'
