@@ -136,7 +136,7 @@ class _StrictParser(BaseCumulativeTransformOutputParser[Any]):
         return self.core.OutputType
 
     def parse(self, text: str) -> Any:
-        return self.core.parse(text)
+        return self.parse_result([Generation(text=text)])
 
     def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[Any]:  # noqa: A002 - core's
         stream, seen = tee(input)

@@ -481,3 +481,17 @@ async def test_a_refusal_is_core_s_error_and_the_parsing_error_beside_the_raw_an
     assert both["raw"].text == "I can't."
     assert both["parsed"] is None
     assert isinstance(both["parsing_error"], REFUSAL)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_chain_names_the_type_of_its_output(model: ChatMiniToolAI, method: Method) -> None:
+    asking = model.with_structured_output(Point, method=method)
+    name = "Point" if method != "function_calling" else "Any"
+    assert name in str(asking.OutputType)
+
+
+def test_the_parser_takes_a_text_alone_too(model: ChatMiniToolAI) -> None:
+    asking: Any = model.with_structured_output(Point, method="json_schema")
+    assert asking.last.parse(json.dumps(FOUND)) == Point(**FOUND)
+    with pytest.raises(OutputParserException, match="Invalid JSON"):
+        asking.last.parse(CUT)
