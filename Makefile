@@ -4,7 +4,7 @@
 .PHONY: help demo test test-scale faults soak lint format docs tables bench bench-quick bench-guard build real-model clean
 
 VENV ?= .venv
-WORKERS ?= 4
+WORKERS ?= 3
 REAL_VENV := .venv-real-model
 SCALE_VENV := .venv-scale
 BIN := $(VENV)/bin

@@ -7,11 +7,11 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage
 
 from tests.faults.server import FaultServer, Record, Script
 from tests.faults.targets import KEY, Mode, Target
@@ -28,35 +28,22 @@ class LateError(AssertionError):
 
 @dataclass
 class Call:
-    """Outcome of one call.
+    """What one call gave: a message, the sum of what was shown before the error, or neither."""
 
-    Attributes:
-        text: The answer's text, or what was shown of it before the error.
-        pieces: How many chunks were shown that had text.
-        usage: The usage metadata, where the answer has it.
-        metadata: The response metadata, where there is an answer.
-        error: What was raised, or `None`.
-        seconds: How long the call took.
-    """
-
-    text: str = ""
+    message: Any = None
     pieces: int = 0
-    usage: dict[str, Any] | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
     error: Exception | None = None
     seconds: float = 0.0
 
-    def show(self, chunk: AIMessage) -> None:
-        """Keep a chunk's text."""
-        self.text += str(chunk.text)
+    def show(self, chunk: Any) -> None:
+        """Add a chunk to what was shown."""
+        self.message = chunk if self.message is None else self.message + chunk
         self.pieces += bool(chunk.text)
 
-    def end(self, message: AIMessage | None) -> None:
-        """Keep a whole answer."""
-        if message is not None:
-            self.text = str(message.text)
-            self.usage = dict(message.usage_metadata) if message.usage_metadata else None
-            self.metadata = dict(message.response_metadata)
+    @property
+    def text(self) -> str:
+        """The text that was shown."""
+        return "" if self.message is None else str(self.message.text)
 
 
 @dataclass(frozen=True)
@@ -91,39 +78,35 @@ class Client:
         return [await acall(model, self.mode, config) for _ in range(times)]
 
 
-def call(model: BaseChatModel, mode: Mode = "invoke", config: Any = None) -> Call:
-    """Call a model without a loop."""
+@contextmanager
+def _recorded() -> Iterator[Call]:
     made, began = Call(), time.monotonic()
     try:
-        if mode == "invoke":
-            made.end(model.invoke(QUESTION, config))
-        else:
-            whole: Any = None
-            for chunk in model.stream(QUESTION, config):
-                whole = chunk if whole is None else whole + chunk
-                made.show(chunk)
-            made.end(whole)
+        yield made
     except Exception as error:  # noqa: BLE001 - every error is an outcome here
         made.error = error
     made.seconds = time.monotonic() - began
+
+
+def call(model: BaseChatModel, mode: Mode = "invoke", config: Any = None) -> Call:
+    """Call a model without a loop."""
+    with _recorded() as made:
+        if mode == "invoke":
+            made.message = model.invoke(QUESTION, config)
+        else:
+            for chunk in model.stream(QUESTION, config):
+                made.show(chunk)
     return made
 
 
 async def acall(model: BaseChatModel, mode: Mode = "ainvoke", config: Any = None) -> Call:
     """Call a model inside a loop."""
-    made, began = Call(), time.monotonic()
-    try:
+    with _recorded() as made:
         if mode == "ainvoke":
-            made.end(await model.ainvoke(QUESTION, config))
+            made.message = await model.ainvoke(QUESTION, config)
         else:
-            whole: Any = None
             async for chunk in model.astream(QUESTION, config):
-                whole = chunk if whole is None else whole + chunk
                 made.show(chunk)
-            made.end(whole)
-    except Exception as error:  # noqa: BLE001 - every error is an outcome here
-        made.error = error
-    made.seconds = time.monotonic() - began
     return made
 
 
@@ -139,18 +122,9 @@ def check_answered(
     calls: int = 1,
     settings: dict[str, Any] | None = None,
 ) -> tuple[Call, Record]:
-    """Serve `scripts`, and assert that every call is answered in full.
+    """Serve `scripts`, call, and assert that every call is answered in full.
 
-    Args:
-        client: Who calls.
-        scripts: What the server does at the first request, the second, ...
-        text: The answer.
-        requests: How many requests there must be in all; as many as calls if not given.
-        calls: How many calls are made with one model.
-        settings: The model's options.
-
-    Returns:
-        The last call, and what the server saw.
+    Returns the last call, and what the server saw: as many requests as calls, if not told else.
     """
     with FaultServer(scripts) as server:
         made = client.call(client.target.model(server.url, **settings or {}), calls)
@@ -165,7 +139,7 @@ def check_answer(client: Client, made: Call, text: str = TEXT) -> None:
     """Assert that a call was answered in full."""
     assert made.error is None
     assert made.text == text
-    assert made.usage or not client.ours
+    assert made.message.usage_metadata or not client.ours
 
 
 def check_raised(
@@ -177,18 +151,9 @@ def check_raised(
     settings: dict[str, Any] | None = None,
     **facts: Any,
 ) -> tuple[Call, Record]:
-    """Serve `scripts`, and assert that a call ends with a typed error.
+    """Serve `scripts`, and assert that a call ends with a typed error; see `check_error`.
 
-    Args:
-        client: Who calls.
-        scripts: What the server does at the first request, the second, ...
-        kind: The error's class; as `facts` are, see `check_error`.
-        requests: How many requests of ours there must be in all, if that matters.
-        settings: The model's options.
-        facts: What else must be true of the error.
-
-    Returns:
-        The call, and what the server saw.
+    Returns the call, and what the server saw: `requests` are asked of ours alone.
     """
     with FaultServer(scripts) as server:
         [made] = client.call(client.target.model(server.url, **settings or {}))

@@ -24,11 +24,11 @@ def test_invoke_collects_a_stream(client: Client) -> None:
 @fault("usage chunk kept", "the counts and their details arrive")
 def test_tokens_are_counted(client: Client) -> None:
     made, _ = check_answered(client, [GOOD])
-    assert made.usage is not None
-    counts = [made.usage[name] for name in ("input_tokens", "output_tokens", "total_tokens")]
+    usage = made.message.usage_metadata
+    counts = [usage[name] for name in ("input_tokens", "output_tokens", "total_tokens")]
     assert counts == [11, 5, 16]
-    assert made.usage["input_token_details"]["cache_read"] == 3
-    assert made.usage["output_token_details"]["reasoning"] == 2
+    assert usage["input_token_details"]["cache_read"] == 3
+    assert usage["output_token_details"]["reasoning"] == 2
 
 
 def _hinted(exchange: Exchange) -> None:

@@ -106,4 +106,4 @@ def test_a_server_that_lingers_is_not_waited_for(client: Client) -> None:
 @fault("finish length", "an answer cut by the token limit says so")
 def test_an_answer_cut_by_the_limit_says_so(client: Client) -> None:
     made, _ = check_answered(client, [stream(answer(reason="length"))])
-    assert made.metadata["finish_reason"] == "length"
+    assert made.message.response_metadata["finish_reason"] == "length"
