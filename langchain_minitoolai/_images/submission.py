@@ -52,7 +52,7 @@ T = TypeVar("T")
 UNFINISHED: Final = UnfinishedCalls()
 """The calls of this process without an id that ended without their image."""
 
-_SAVE_SECONDS: Final = 5.0  # from an answer until its job is recorded, at most
+_SAVE_SECONDS: Final = 10.0  # from an answer until its job is recorded, at most
 _IDLE_MARGIN: Final = 1.0  # so that a request without progress ends as such
 _MAX_ID: Final = 200
 _TYPED_STATUS: Final = (401, 402, 403, 404)
@@ -232,7 +232,7 @@ class _Waiter:
         now, seen = self._context.clock(), (found.token, found.state)
         if seen != self._seen:
             self._seen, self._since = seen, now
-        # A clock may have been set back since; how long the claim was watched is certain.
+        # The store's clock may have started anew; how long the claim was watched is certain.
         age = max(found.age, now - self._since)
         if found.state == "sending" and age >= found.limit:
             raise unknown_error("an earlier attempt of this call ended without an answer")

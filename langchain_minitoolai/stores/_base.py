@@ -39,12 +39,12 @@ class CallRecord(BaseModel):
     state: Literal["claimed", "sending", "submitted"]
     token: str = ""
     since: float = Field(default=0.0, allow_inf_nan=False)
-    """Time of the state, in seconds since 1970; the store sets it."""
+    """When the state began, in seconds on the store's clock; the store sets it."""
     limit: float = Field(default=0.0, allow_inf_nan=False)
     """Seconds of `sending` after which no answer can come any more."""
     job: ImageJob | None = None
     age: float = Field(default=0.0, exclude=True)
-    """Seconds since `since`; the store sets it when it reads. Clocks that are set make it wrong."""
+    """Seconds since `since`; the store sets it when it reads. After a restart it may be wrong."""
 
     @model_validator(mode="after")
     def _check_job(self) -> Self:

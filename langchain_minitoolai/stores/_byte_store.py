@@ -16,7 +16,7 @@ from langchain_minitoolai.stores._base import (
     job_key,
 )
 from langchain_minitoolai.stores._memory import InMemoryJobStore
-from langchain_minitoolai.stores._transactions import parse_record, wall_clock
+from langchain_minitoolai.stores._transactions import machine_clock, parse_record
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class ByteStoreJobStore(InMemoryJobStore):
             for key, value in zip(records, self._store.mget(list(records)), strict=True)
             if value is None
         ]
-        now = {"since": wall_clock()}
+        now = {"since": machine_clock()}
         for key in missing:  # one by one, the call's key first
             value = records[key].model_copy(update=now).model_dump_json(exclude_none=True)
             self._store.mset([(key, value.encode())])
@@ -93,7 +93,7 @@ class ByteStoreJobStore(InMemoryJobStore):
         for value in values:
             with suppress(UnreadableRecordError):
                 if value is not None:
-                    return parse_record(key, value, wall_clock())
+                    return parse_record(key, value, machine_clock())
         if any(value is not None for value in values):
             raise UnreadableRecordError(key)
         return None

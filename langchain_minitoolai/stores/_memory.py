@@ -13,7 +13,7 @@ from langchain_minitoolai.stores._transactions import (
     BUDGET_PREFIX,
     Transaction,
     TransactionalStore,
-    wall_clock,
+    machine_clock,
 )
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class InMemoryJobStore(TransactionalStore):
     @override
     def _transact(self, work: Callable[[Transaction], T]) -> T:
         with self._lock:
-            records = Transaction(self._records.get, wall_clock())
+            records = Transaction(self._records.get, machine_clock())
             result = work(records)
             for key, value in records.writes.items():
                 self._records.pop(key, None)

@@ -14,8 +14,8 @@ from langchain_minitoolai.stores._base import CallRecord
 from langchain_minitoolai.stores._transactions import (
     Transaction,
     TransactionalStore,
+    machine_clock,
     parse_record,
-    wall_clock,
 )
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class SQLiteJobStore(TransactionalStore):
     def _transact(self, work: Callable[[Transaction], T]) -> T:
         database = self._database()
         with _immediate(database):
-            records = Transaction(lambda key: _select(database, key), wall_clock())
+            records = Transaction(lambda key: _select(database, key), machine_clock())
             result = work(records)
             for key, value in records.writes.items():
                 if value is None:
@@ -67,7 +67,7 @@ class SQLiteJobStore(TransactionalStore):
 
     @override
     def load(self, key: str) -> CallRecord | None:
-        return parse_record(key, _select(self._database(), key), wall_clock())
+        return parse_record(key, _select(self._database(), key), machine_clock())
 
     def _database(self) -> sqlite3.Connection:
         """Return this thread's connection, opened in this process."""

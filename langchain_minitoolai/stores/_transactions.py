@@ -1,9 +1,9 @@
 """The operations of job stores, over transactions of reads and writes."""
 
+import time
 from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Final, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
@@ -115,8 +115,9 @@ def parse_record(key: str, value: str | bytes | None, now: float) -> CallRecord 
     return record.model_copy(update={"age": now - record.since})
 
 
-def wall_clock() -> float:
-    return datetime.now(UTC).timestamp()
+def machine_clock() -> float:
+    """Return the seconds since this machine started, the same for all of its processes."""
+    return time.monotonic()  # nobody can set it, as they can the time of day
 
 
 class TransactionalStore(JobStore):

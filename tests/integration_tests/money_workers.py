@@ -5,14 +5,16 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, tzinfo
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from langchain_minitoolai import errors
+from langchain_minitoolai import errors, tools
 from langchain_minitoolai._images import submission
 from langchain_minitoolai.stores import (
     Budget,
@@ -23,8 +25,6 @@ from langchain_minitoolai.stores import (
     Spending,
     SQLiteJobStore,
     _base,
-    _sqlite,
-    _transactions,
 )
 from langchain_minitoolai.tools import MiniToolAIImageTool
 
@@ -157,16 +157,28 @@ def shorten_waits() -> None:
     """Give the dead up sooner: an order of 3 s is lost, and an unsent claim of 0.5 s."""
     for module, name, seconds in (
         (_base, "CLAIM_SECONDS", 0.5),
-        (submission, "_SAVE_SECONDS", 1.0),
+        (submission, "_SAVE_SECONDS", 5.0),
         (submission, "_IDLE_MARGIN", -2.0),
     ):
         setattr(module, name, seconds)
 
 
+class WrongDatetime(datetime):
+    """The time of day, set by some seconds."""
+
+    by: ClassVar[float] = 0.0
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "WrongDatetime":
+        return super().now(tz) + timedelta(seconds=cls.by)
+
+
 def set_clock(seconds: float) -> None:
-    """Set this process's clock."""
-    right = _transactions.wall_clock
-    _sqlite.wall_clock = _transactions.wall_clock = lambda: right() + seconds  # type: ignore[attr-defined]
+    """Set this process's time of day."""
+    WrongDatetime.by = seconds
+    right = time.time
+    time.time = lambda: right() + seconds
+    setattr(tools, "datetime", WrongDatetime)  # noqa: B010 - it is no name of theirs to give away
 
 
 def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:

@@ -378,8 +378,8 @@ def test_the_wait_for_a_live_claim_ends_at_the_deadline(state: Any) -> None:
 
 def aged(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Let the stores' clock be set by so many seconds."""
-    now = _transactions.wall_clock()
-    monkeypatch.setattr(_memory, "wall_clock", lambda: now + seconds)
+    now = _transactions.machine_clock()
+    monkeypatch.setattr(_memory, "machine_clock", lambda: now + seconds)
 
 
 @pytest.mark.parametrize("seconds", [4.0, 3600.0, -3600.0])
