@@ -435,7 +435,7 @@ def test_a_connection_of_another_process_is_neither_used_nor_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = SQLiteJobStore(tmp_path / "jobs.db")
-    assert store._database()
+    assert store._database().in_transaction is False
     parents = store._local.opened
     monkeypatch.setattr(parents, "process", -1)
     assert store._database() is not parents.database
