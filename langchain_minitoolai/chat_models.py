@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, Field, field_validator, model_validator
 from typing_extensions import override
 
 from langchain_minitoolai import contract
@@ -81,14 +81,6 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
         pydantic.ValidationError: If a parameter is unknown or out of its range.
     """
 
-    # `ClientConfig` refuses unknown names; `extra="forbid"` would hide the aliases from mypy.
-    model_config = ConfigDict(
-        populate_by_name=True,
-        protected_namespaces=(),
-        hide_input_in_errors=True,
-        arbitrary_types_allowed=True,
-    )
-
     # `AliasChoices`, where the field's own name is the one that type checkers are to show.
     model: contract.ChatModelName | str = Field(
         default=contract.DEFAULT_CHAT_MODEL, validation_alias=AliasChoices("model", "model_name")
@@ -129,11 +121,6 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Fields to send as they are; the only way to send what the service does not document."""
 
-    @model_validator(mode="after")
-    def _check_options(self) -> Self:
-        self._call_options({})
-        return self
-
     @field_validator("async_transport")
     @classmethod
     def _check_transport(cls, transport: str) -> str:
@@ -145,7 +132,8 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
         return transport
 
     @model_validator(mode="after")
-    def _check_async_client(self) -> Self:
+    def _check_options(self) -> Self:
+        self._call_options({})
         if self.async_transport == "aiohttp" and self.http_async_client is not None:
             raise ValueError(
                 "async_transport and http_async_client are given together; "
@@ -219,7 +207,6 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
         request = self._request(messages, stop, kwargs)
         client = self._sync_client()
         response = client.execute(self._send(request, client.clock, collect=False))
-        request.response_builder.http_metadata = response_metadata(response)
         with closing(response.stream) as batches:
             for deltas in batches:
                 for chunk in request.response_builder.chunks(deltas):
@@ -242,7 +229,6 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
         request = self._request(messages, stop, kwargs)
         client = self._async_client()
         response = await client.execute(self._send(request, client.clock, collect=False))
-        request.response_builder.http_metadata = response_metadata(response)
         async with aclosing(response.stream) as batches:
             async for deltas in batches:
                 for chunk in request.response_builder.chunks(deltas):
@@ -280,11 +266,12 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
             reader=ChatStreamParser,
             collect=collect,
         )
-        return send_with_retries(sent, RetryPolicy(self.max_retries), clock)
+        response = yield from send_with_retries(sent, RetryPolicy(self.max_retries), clock)
+        request.response_builder.http_metadata = response_metadata(response)
+        return response
 
     def _complete(self, request: ChatRequest, clock: Clock) -> Workflow[ChatResult]:
         response = yield from self._send(request, clock, collect=True)
-        request.response_builder.http_metadata = response_metadata(response)
         return request.response_builder.result(response.items, response.reader)
 
     @override
@@ -307,8 +294,7 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
         """Bind tools, so that answers may call them.
 
         Args:
-            tools: Functions, pydantic classes, TypedDicts, tools, or schemas of OpenAI's or
-                Anthropic's form.
+            tools: Functions, pydantic classes, TypedDicts, tools, OpenAI's or Anthropic's schemas.
             tool_choice: `"auto"`, `"any"` (also `"required"`, `True`), `"none"`, a tool's name,
                 or OpenAI's object that names one.
             parallel_tool_calls: `False` asks for one call in an answer at most.
@@ -320,13 +306,9 @@ class ChatMiniToolAI(ClientConfig, BaseChatModel):
             InvalidInputError: If a tool can't be described, or the choice names none of them.
         """
         converted = to_openai_tools(tools, strict=strict)
-        options = {
-            "tool_choice": tool_choice
-            if tool_choice is None
-            else normalize_tool_choice(tool_choice, converted),
-            "parallel_tool_calls": parallel_tool_calls,
-            "response_format": response_format,
-        }
+        if tool_choice is not None:
+            kwargs["tool_choice"] = normalize_tool_choice(tool_choice, converted)
+        options = {"parallel_tool_calls": parallel_tool_calls, "response_format": response_format}
         given = {name: value for name, value in options.items() if value is not None}
         return self.bind(tools=converted, **given, **kwargs)
 

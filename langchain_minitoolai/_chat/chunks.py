@@ -88,16 +88,12 @@ class ResponseBuilder:
         return chunks
 
     def final_chunks(self, parser: ChatStreamParser) -> list[ChatGenerationChunk]:
-        """Build the chunks that the end completes; the last one has the metadata and the usage.
-
-        Args:
-            parser: The parser of the response.
-        """
+        """Build the chunks that the end completes; the last one has the metadata and the usage."""
         events = self._finish(parser.finish_reason)
         chunks = [chunk for event in events for chunk in self._to_chunks(event)]
         if rest := self._flush():
             chunks.append(text_chunk(rest))
-        usage = _usage(parser)
+        usage = to_usage_metadata(parser.usage) if parser.usage else None
         if not chunks and not self._started:
             self._warn_if_cut(parser, usage)
         message = AIMessageChunk(
@@ -109,16 +105,11 @@ class ResponseBuilder:
         return [*chunks, ChatGenerationChunk(message=message)]
 
     def result(self, deltas: list[Delta], parser: ChatStreamParser) -> ChatResult:
-        """Build one message of a whole response.
-
-        Args:
-            deltas: All of its deltas.
-            parser: Its parser.
-        """
+        """Build one message of a whole response, from all of its deltas and its parser."""
         events = [event for delta in _join_text(deltas) for event in self._parse(delta)]
         events += self._finish(parser.finish_reason)
         text = "".join(self._consume(event) for event in events) + self._flush()
-        usage = _usage(parser)
+        usage = to_usage_metadata(parser.usage) if parser.usage else None
         if not text and not self._calls and not self._invalid_calls:
             self._warn_if_cut(parser, usage)
         message = AIMessage(
@@ -221,10 +212,6 @@ class ResponseBuilder:
             metadata["invalid_tool_calls"] = [dict(call) for call in self._invalid_calls]
         metadata |= self.http_metadata
         return {key: value for key, value in metadata.items() if value is not None}
-
-
-def _usage(parser: ChatStreamParser) -> UsageMetadata | None:
-    return to_usage_metadata(parser.usage) if parser.usage else None
 
 
 def _join_text(deltas: list[Delta]) -> Iterator[Delta]:

@@ -46,11 +46,7 @@ class ChatStreamParser:
     """
 
     def __init__(self, api_key: str = "") -> None:
-        """Start before the first byte.
-
-        Args:
-            api_key: Scrubbed from error messages.
-        """
+        """Start before the first byte; `api_key` is redacted in error messages."""
         self.metadata: dict[str, str] = {}
         self.finish_reason: str | None = None
         self.usage: dict[str, Any] | None = None
@@ -205,11 +201,7 @@ class JSONBody:
     """A bounded buffer for a response that is one JSON object, or an HTML page."""
 
     def __init__(self, api_key: str) -> None:
-        """Start before the first byte.
-
-        Args:
-            api_key: Scrubbed from error messages.
-        """
+        """Start before the first byte; `api_key` is redacted in error messages."""
         self._body = bytearray()
         self._api_key = api_key
 
