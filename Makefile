@@ -52,6 +52,7 @@ format: $(VENV)/.lint ## Sort imports, fix what can be fixed, format
 docs: $(VENV)/.docs ## Build the documentation's site into site/, with llms.txt
 	@rm -rf site
 	@$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --fresh-env -d $(VENV)/doctrees docs site
+	@rm -rf jupyter_execute
 	@echo site/index.html
 
 tables: $(VENV)/.test ## Write the generated tables of the documentation anew

@@ -5,6 +5,7 @@ Each page is also written as Markdown beside its HTML, and all of them into `llm
 """
 
 import inspect
+import json
 import re
 import sys
 import textwrap
@@ -33,7 +34,19 @@ WHOLE_FILES = {
 FENCE = re.compile(r"^([ ]*)```(\w+)\n(.*?)^[ ]*```$", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"(?<=[.:;]\n\n)((?:[ ]{4}.*\n|\n)+)")
 LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)\s]+)\)")
-SKIPPED_MEMBERS = {"model_config", "model_post_init", "lc_secrets", "args_schema"}
+SKIPPED_MEMBERS = {
+    "args_schema",
+    "callbacks",
+    "extras",
+    "is_lc_serializable",
+    "lc_secrets",
+    "metadata",
+    "model_config",
+    "model_post_init",
+    "return_direct",
+    "tags",
+    "verbose",
+}
 """Inherited means of pydantic and LangChain, which no caller needs."""
 
 
@@ -47,8 +60,9 @@ def adapt_page(app: Sphinx, name: str, source: list[str]) -> None:
     if name in WHOLE_FILES:
         text, folder = (ROOT / WHOLE_FILES[name]).read_text(encoding="utf-8"), ROOT
     text = LINK.sub(lambda found: f"]({site_link(app, folder, found[1])})", text)
-    if app.env.doc2path(name).suffix == ".md":
-        markdown_pages(app)[name] = text
+    suffix = app.env.doc2path(name).suffix
+    if suffix in (".md", ".ipynb"):
+        markdown_pages(app)[name] = notebook_text(text) if suffix == ".ipynb" else text
     if name == app.config.root_doc:
         text += navigation(app.config.navigation)
     source[0] = text
@@ -177,13 +191,24 @@ def write_markdown(app: Sphinx, failure: Exception | None) -> None:
     Path(app.outdir, "llms-full.txt").write_text(head + "".join(f"\n{p}" for p in pages.values()))
 
 
+def notebook_text(source: str) -> str:
+    """Give a notebook as Markdown: its texts, its code, and what that printed."""
+    parts = []
+    for cell in json.loads(source)["cells"]:
+        text = "".join(cell["source"])
+        parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        for output in cell.get("outputs", ()):
+            shown = output.get("text") or output["data"]["text/plain"]
+            parts.append(f"```text\n{''.join(shown).rstrip()}\n```")
+    return "\n\n".join(parts)
+
+
 def reading_order(app: Sphinx) -> list[str]:
     """List the pages as the tables of contents do."""
     order = [app.config.root_doc]
     for name in order:
         order += app.env.toctree_includes.get(name, [])
-    guides = [name for name in order if "/" not in name]
-    return guides + [name for name in order if "/" in name]
+    return sorted(order, key=lambda name: name.startswith("reference/"))
 
 
 def page_text(app: Sphinx, name: str) -> str:
@@ -197,7 +222,8 @@ def page_text(app: Sphinx, name: str) -> str:
         tree = app.env.get_and_resolve_doctree(name, builder)
         translator = ReferenceTranslator(tree, builder)
         tree.walkabout(translator)
-        pages[name] = translator.astext()
+        text = translator.astext()
+        pages[name] = re.sub(r"\]\(((?!https?:)[^)#\s]+)\.html#", r"](\1.md#", text)
     return pages[name].strip() + "\n"
 
 

@@ -67,6 +67,7 @@ navigation = {
         "sandbox",
         "http-clients",
     ],
+    "Notebooks": ["notebooks/chat-and-agents", "notebooks/images"],
     "Reference": ["reference/index"],
     "Project": ["changelog", "contributing", "security"],
 }
