@@ -25,6 +25,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[sandbox.Service]:
         monkeypatch.setenv(contract.API_BASE_VARIABLE, running.base_url)
         monkeypatch.setenv(contract.API_KEY_VARIABLE, running.api_key)
         yield running
+    assert running.unused == []
 
 
 @pytest.fixture
