@@ -147,17 +147,15 @@ def before_submission(save_to: Path | None, limiter: BaseRateLimiter | None) -> 
         ImageRequestError: If nothing can be saved in the directory, or the limiter fails.
     """
 
-    def check() -> None:
+    def run() -> None:
         if save_to is not None:
             check_directory(save_to)
-
-    def run() -> None:
-        check()
         with _limiter_errors():
             _ = limiter and limiter.acquire()
 
     async def arun() -> None:
-        await run_in_executor(None, check)
+        if save_to is not None:
+            await run_in_executor(None, check_directory, save_to)
         with _limiter_errors():
             _ = limiter and await limiter.aacquire()
 

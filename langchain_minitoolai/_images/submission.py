@@ -69,7 +69,7 @@ class JobContext:
         store: Where jobs are kept.
         on_progress: Builds the effect that reports progress.
         call_key: The call's key in the job store, where the call has an id.
-        rate_limit: Waits until one more image may be ordered.
+        rate_limit: Checks that an image can be saved, and waits until one more may be ordered.
         budget: What may be spent, and where it is counted.
         save_to: The directory to save the image in.
         keep_bytes: Whether the image's bytes are wanted in memory.
@@ -103,12 +103,8 @@ class JobContext:
 
     def __post_init__(self) -> None:
         """Start the total timeout."""
-        self.restart_timeout()
-        self.claim_key = self.call_key or f"minitoolai-call-{uuid4().hex}"
-
-    def restart_timeout(self) -> None:
-        """Let the total timeout count from now."""
         self.deadline = self.clock() + self.total_timeout
+        self.claim_key = self.call_key or f"minitoolai-call-{uuid4().hex}"
 
     def remaining(self) -> float:
         """Return the seconds until the deadline."""
@@ -166,8 +162,9 @@ def submit(arguments: Mapping[str, Any], context: JobContext) -> Workflow[ImageJ
             yield waiter.wait_for(found)
             continue
         if context.rate_limit is not None and not limited:
+            began = context.clock()
             yield context.rate_limit
-            context.restart_timeout()
+            context.deadline += context.clock() - began  # this wait does not count, others do
             limited = True
         place = partial(_attempt, arguments, context, found.token if found else "")
         outcome: ImageJob | errors.MiniToolAIError | None = yield Uninterrupted(place)

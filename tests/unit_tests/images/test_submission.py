@@ -597,6 +597,7 @@ def test_the_time_waited_for_the_rate_limit_does_not_count() -> None:
         driver.now += 500.0
 
     fake = job_for(driver, rate_limit=Invoke(wait, _nothing))
+    driver.now += 30.0  # such as another's claim was waited for
     submitted(driver, fake)
     assert fake.context.deadline == 1620.0
 
