@@ -184,8 +184,7 @@ class AsyncExchange:
         self._blocks = aiter(self.response.stream)
 
     def _release(self) -> None:
-        self._pooled.in_flight -= 1
-        self._pooled.lost += self._trace.lost
+        self._pooled.end_call(lost=self._trace.lost)
         self._stop_timer()
 
     async def wait(self, step: Callable[[], Awaitable[T]]) -> T:

@@ -209,7 +209,7 @@ class PooledClient:
         client: The client.
         in_flight: The calls on it.
         lost: The closed connections that its pool keeps and scans at each call.
-        used: When it was last handed out.
+        used: When a call on it last began or ended.
     """
 
     def __init__(self, client: Any) -> None:
@@ -218,6 +218,12 @@ class PooledClient:
         self.in_flight = 0
         self.lost = 0
         self.used = 0.0
+
+    def end_call(self, *, lost: bool) -> None:
+        """Count a call off, and its connection if the pool keeps that closed."""
+        self.in_flight -= 1
+        self.lost += lost
+        self.used = time.monotonic()
 
 
 class LoopPool:

@@ -681,6 +681,15 @@ async def test_a_client_that_is_idle_for_half_a_minute_closes_though_calls_go_on
     assert await pool.async_client(ORIGIN, new_connection=True) is second
 
 
+async def test_a_client_is_not_idle_when_a_long_call_has_just_ended() -> None:
+    pool = ClientPool(CONFIG)
+    pooled = await pool.async_client(ORIGIN, new_connection=False)
+    pooled.in_flight += 1
+    pooled.used -= 10 * KEEPALIVE_EXPIRY
+    pooled.end_call(lost=False)
+    assert await pool.async_client(ORIGIN, new_connection=False) is pooled
+
+
 async def test_a_callable_is_not_called_again_for_a_client_that_was_idle() -> None:
     pool = ClientPool(TransportConfig(http_async_client=make_async_client))
     first = await pool.async_client(ORIGIN, new_connection=False)
