@@ -1,7 +1,9 @@
 """Image files: type and size from their bytes, safe names, atomic writes.
 
 No decoder runs. The type comes from the first bytes and the size from the header; an image that
-is cut short, or that claims an absurd size, is refused.
+is cut short, or that claims an absurd size, is refused. `_FORMATS` lists the formats of images
+from the service; those that a prompt may hold are `contract.INPUT_IMAGE_TYPES` and `_SIGNATURES` in
+`_chat/content.py`.
 """
 
 import os

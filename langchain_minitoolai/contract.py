@@ -1,8 +1,9 @@
 """The service as data: addresses, names, ranges, defaults, prices and profiles.
 
-Everything here is what the provider's page documents, except the profiles' token
-limits, which are OpenAI's published limits of the same models. Code, argument
-schemas, the sandbox and the tables in the documentation all read these values.
+Everything here is what the provider's page documents, except the token limits, the tokens of
+images and the dated names, which are OpenAI's published ones of the same models. Code, argument
+schemas, the sandbox and the tables in the documentation all read these values. A chat model is
+added here alone; what a field or an argument needs besides stands in `CONTRIBUTING.md`.
 """
 
 from typing import Final, Literal, NamedTuple, get_args
@@ -29,6 +30,14 @@ class TokenPrice(NamedTuple):
 
     input: float
     output: float
+
+
+class ImageTokens(NamedTuple):
+    """Tokens of an image in a prompt: a base and so much a tile, or so many times its patches."""
+
+    base: int = 0
+    tile: int = 0
+    patch: float = 0
 
 
 class TokenLimits(NamedTuple):
@@ -73,6 +82,24 @@ TOKEN_LIMITS: Final[dict[str, TokenLimits]] = {
     "gpt-4.1-mini": TokenLimits(1_047_576, 32_768),
     "gpt-4.1-nano": TokenLimits(1_047_576, 32_768),
 }
+
+IMAGE_TOKENS: Final[dict[str, ImageTokens]] = {
+    "gpt-4o-mini": ImageTokens(base=2833, tile=5667),
+    "gpt-4o": ImageTokens(base=85, tile=170),
+    "gpt-4.1": ImageTokens(base=85, tile=170),
+    "gpt-4.1-mini": ImageTokens(patch=1.62),
+    "gpt-4.1-nano": ImageTokens(patch=2.46),
+}
+"""By tiles of 512 × 512 pixels, or by patches of 32 × 32."""
+
+SNAPSHOTS: Final = {
+    "gpt-4o-mini": "gpt-4o-mini-2024-07-18",
+    "gpt-4o": "gpt-4o-2024-08-06",
+    "gpt-4.1": "gpt-4.1-2025-04-14",
+    "gpt-4.1-mini": "gpt-4.1-mini-2025-04-14",
+    "gpt-4.1-nano": "gpt-4.1-nano-2025-04-14",
+}
+"""The dated names that answers give."""
 
 # --- Text to image --------------------------------------------------------------
 

@@ -3,14 +3,14 @@
     MiniToolAIError
     ├── InvalidInputError           rejected before anything was sent
     │   └── MissingAPIKeyError
-    ├── BadRequestError             400, 413, 422
+    ├── BadRequestError             400, and any other 4xx
     │   └── ContextLengthError      the conversation is longer than the model reads
     ├── AuthenticationError         401
     ├── InsufficientCreditError     402
     ├── PermissionDeniedError       403
     ├── NotFoundError               404
     ├── RateLimitError              429
-    ├── ServiceError                5xx, or an error payload in a 200
+    ├── ServiceError                408, 425, 5xx, or an error payload in a 200
     │   └── InvalidResponseError    no valid response: a page, junk, nothing
     │       └── MalformedStreamError    an event that can't be parsed
     ├── SpendingLimitError          the spending limit of an agent is reached

@@ -1,4 +1,7 @@
-"""`MiniToolAIImageTool`: text to image as a LangChain tool, for agents, chains and programs."""
+"""`MiniToolAIImageTool`: text to image as a LangChain tool, for agents, chains and programs.
+
+A tool for another endpoint has a module of its own; `CONTRIBUTING.md` has the recipe.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Mapping

@@ -3,6 +3,10 @@
 Images come in OpenAI's form (`image_url`, a string or an object), LangChain's own (`image`
 blocks with `url` or `base64`, also in their older form), and Anthropic's (`source`). A URL is
 passed on, never fetched.
+
+What is no text counts as an image in `messages.py` (roles that take text alone), `request.py` (the
+warning of models without images), `tokens.py`, and the sandbox's `_validation.py` and `_chat.py`:
+a third part, such as `input_audio`, is one more case in each.
 """
 
 import base64

@@ -1,4 +1,8 @@
-"""Call options: validation and normalization of chat parameters."""
+"""Call options: validation and normalization of chat parameters.
+
+A new request field is listed in `contract`, is a field of `CallOptions` here and of
+`ChatMiniToolAI`, goes into the body in `request.py`, and into the sandbox's `_validation.py`.
+"""
 
 import json
 import reprlib

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
+from langchain_minitoolai import contract
 from langchain_minitoolai._chat.usage import DATE
 from langchain_minitoolai._image_files import read_image_info
 from langchain_minitoolai.errors import ImageDownloadError
@@ -88,10 +89,6 @@ _TILE: Final = 512
 _PATCH: Final = 32
 _MAX_PATCHES: Final = 1536
 _LONGEST, _SHORTEST = 2048, 768
-# OpenAI's published rule: a base, and so much for each tile of 512 × 512 pixels …
-_TILED: Final = {"gpt-4o": (85, 170), "gpt-4.1": (85, 170), "gpt-4o-mini": (2833, 5667)}
-# … or so many times the number of patches of 32 × 32 pixels.
-_PATCHED: Final = {"gpt-4.1-mini": 1.62, "gpt-4.1-nano": 2.46}
 
 
 def count_image_tokens(model: str, detail: str | None, size: tuple[int, int] | None) -> int:
@@ -103,11 +100,11 @@ def count_image_tokens(model: str, detail: str | None, size: tuple[int, int] | N
         size: Width and height in pixels; 1024 × 1024 is assumed where it is unknown.
     """
     width, height = size or (1024, 1024)
-    model = DATE.sub("", model)
-    if model in _PATCHED:
+    known = contract.IMAGE_TOKENS
+    base, tile, patch = known.get(DATE.sub("", model), known["gpt-4o"])
+    if patch:
         patches = math.ceil(width / _PATCH) * math.ceil(height / _PATCH)
-        return math.ceil(min(patches, _MAX_PATCHES) * _PATCHED[model])
-    base, tile = _TILED.get(model, _TILED["gpt-4o"])
+        return math.ceil(min(patches, _MAX_PATCHES) * patch)
     if detail == "low":
         return base
     scale = min(1.0, _LONGEST / max(width, height))

@@ -1,4 +1,7 @@
-"""Error mapping: transport errors, responses and payloads to the exceptions of this package."""
+"""Error mapping: transport errors, responses and payloads to the exceptions of this package.
+
+The classes, and the tree of them, stand in `errors.py`; `_BY_STATUS` is the one map of statuses.
+"""
 
 import re
 from collections.abc import Mapping

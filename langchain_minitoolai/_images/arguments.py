@@ -1,4 +1,9 @@
-"""Arguments of the image tool: their schema, repair of harmless slips, and the request body."""
+"""Arguments of the image tool: their schema, repair of harmless slips, and the request body.
+
+A new argument is listed in `contract`, has its default and its line in the schema here, is a field
+of `MiniToolAIImageTool` and of `GeneratedImage`, and is known to the sandbox (`_validation.py`,
+`_jobs.py`).
+"""
 
 import re
 from collections.abc import Mapping
@@ -29,7 +34,10 @@ DEFAULTS: Final[dict[str, Any]] = {
     "cfg_scale": contract.CFG_SCALE.default,
     "scheduler": contract.DEFAULT_SCHEDULER,
 }
-"""Every argument but the prompt, with the service's own default."""
+"""Every argument but the prompt, with the service's own default; sent with every order.
+
+Each is a field of the tool and of `GeneratedImage` too.
+"""
 
 MAX_TEXT: Final = 400
 """The most characters of an error that a model reads."""

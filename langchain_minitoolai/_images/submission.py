@@ -55,7 +55,6 @@ UNFINISHED: Final = UnfinishedCalls()
 _SAVE_SECONDS: Final = 10.0  # from an answer until its job is recorded, at most
 _IDLE_MARGIN: Final = 1.0  # so that a request without progress ends as such
 _MAX_ID: Final = 200
-_TYPED_STATUS: Final = (401, 402, 403, 404)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -388,7 +387,7 @@ def parse_submission(
 
 def _refusal(response: Response) -> errors.MiniToolAIError:
     error = error_from_response(response)
-    if response.status in _TYPED_STATUS:
+    if not isinstance(error, errors.BadRequestError | errors.ServiceError):
         return error
     return _refused_error(
         str(error), status_code=response.status, code=error.code, request_id=error.request_id

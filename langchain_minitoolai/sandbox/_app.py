@@ -139,7 +139,7 @@ class _Handlers:
         if service.balance <= 0:
             raise validation.insufficient_balance()
         mark = hashlib.sha256(f"{settings.seed}/{next(self._count)}".encode()).hexdigest()[:29]
-        model = _chat.SNAPSHOTS.get(body["model"], body["model"])
+        model = contract.SNAPSHOTS.get(body["model"], body["model"])
         frame = _chat.Frame(f"chatcmpl-{mark}", int(time.time()), model)
         reply = service.next_reply()
         stream: AsyncIterator[bytes]

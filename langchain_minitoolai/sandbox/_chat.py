@@ -7,13 +7,6 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-SNAPSHOTS: Final = {
-    "gpt-4o-mini": "gpt-4o-mini-2024-07-18",
-    "gpt-4o": "gpt-4o-2024-08-06",
-    "gpt-4.1": "gpt-4.1-2025-04-14",
-    "gpt-4.1-mini": "gpt-4.1-mini-2025-04-14",
-    "gpt-4.1-nano": "gpt-4.1-nano-2025-04-14",
-}
 DONE: Final = b"data: [DONE]\n\n"
 IMAGE_TOKENS: Final = {"low": 85, "auto": 765, "high": 765}
 MESSAGE_TOKENS: Final = 4

@@ -116,7 +116,9 @@ def test_the_prices_are_the_page_s() -> None:
 
 
 def test_every_chat_model_has_a_price_and_limits() -> None:
-    assert set(contract.CHAT_PRICES) == set(contract.TOKEN_LIMITS) == set(contract.CHAT_MODELS)
+    for facts in (contract.CHAT_PRICES, contract.TOKEN_LIMITS, contract.IMAGE_TOKENS):
+        assert set(facts) == set(contract.CHAT_MODELS)
+    assert set(contract.SNAPSHOTS) == set(contract.CHAT_MODELS)
     for limits in contract.TOKEN_LIMITS.values():
         assert contract.DEFAULT_MAX_COMPLETION_TOKENS < limits.output < limits.input
 

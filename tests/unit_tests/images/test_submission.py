@@ -175,6 +175,10 @@ def test_whatever_may_have_been_charged_is_never_ordered_again(outcome: Any) -> 
         (response({"error": "pay"}, 402), errors.InsufficientCreditError),
         (response({"error": "no"}, 403), errors.PermissionDeniedError),
         (response({"error": "where"}, 404), errors.NotFoundError),
+        (
+            response({"error": {"message": "pay", "code": "insufficient_quota"}}, 400),
+            errors.InsufficientCreditError,
+        ),
         (response({"error": {"message": "width"}}, 400), errors.ImageRequestError),
         (response({"error": "width"}, 422), errors.ImageRequestError),
         (

@@ -5,10 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_minitoolai.contract import CHAT_MODELS
 from langchain_minitoolai.sandbox._chat import (
     DONE,
-    SNAPSHOTS,
     Frame,
     ToolCall,
     call_tag,
@@ -32,10 +30,6 @@ def data(event: bytes) -> Any:
 def test_the_pieces_of_a_text_are_the_text(text: str) -> None:
     assert "".join(pieces(text)) == text
     assert all(pieces(text))
-
-
-def test_every_model_has_its_dated_snapshot() -> None:
-    assert set(SNAPSHOTS) == set(CHAT_MODELS)
 
 
 def test_a_chunk_is_written_as_the_service_documents_it() -> None:
