@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from typing_extensions import override
 
+from langchain_minitoolai._image_files import absolute
 from langchain_minitoolai.stores._base import CallRecord
 from langchain_minitoolai.stores._transactions import (
     Transaction,
@@ -33,7 +34,7 @@ class SQLiteJobStore(TransactionalStore):
         name = os.fspath(path)
         if not name or name == ":memory:" or "\0" in name:
             raise ValueError(f"path is {name!r}; allowed: the path of a file")
-        self.path = Path(os.path.abspath(os.path.expanduser(name)))  # noqa: PTH100, PTH111 - neither follows links nor raises
+        self.path = absolute(Path(name))
         self._local = threading.local()
 
     def __repr__(self) -> str:
