@@ -139,6 +139,6 @@ def test_a_hostile_address_is_never_read(client: Client, tmp_path: Path) -> None
         "http://user:password@127.0.0.1/x.png",
         "/etc/passwd",
     ):
-        made, _ = _draw(client, [TAKEN, _ready(address)], total_timeout=0.5, save_to=tmp_path)
+        made, _ = _draw(client, [TAKEN, _ready(address)], total_timeout=1.0, save_to=tmp_path)
         assert isinstance(made, Exception), f"{address} was taken for an image"
         assert not list(tmp_path.rglob("*"))
