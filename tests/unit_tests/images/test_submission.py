@@ -226,6 +226,15 @@ def test_a_refusal_takes_the_mark_back(*, is_async: bool) -> None:
     assert fake.calls() == []
 
 
+def test_a_request_that_could_not_be_made_leaves_nothing_behind() -> None:
+    driver = FakeDriver([errors.InvalidInputError("http_client is closed")])
+    fake = job_for(driver)
+    with pytest.raises(errors.InvalidInputError, match="closed"):
+        submitted(driver, fake)
+    assert fake.calls() == []
+    assert fake.ordered() == 0
+
+
 def test_a_spent_budget_is_an_error_before_anything_is_sent() -> None:
     driver = FakeDriver([TAKEN])
     fake = job_for(driver, budget=Budget(max_images=0))
