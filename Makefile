@@ -1,11 +1,12 @@
 # Every target sets up what it needs; a Python 3.11 or newer is all that must be there.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-scale faults soak lint format docs tables bench bench-quick bench-guard build real-model clean
+.PHONY: help demo test test-mcp test-scale faults soak lint format docs tables bench bench-quick bench-guard build real-model clean
 
 VENV ?= .venv
 WORKERS ?= 3
 REAL_VENV := .venv-real-model
+MCP_VENV := .venv-mcp
 SCALE_VENV := .venv-scale
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
@@ -22,6 +23,10 @@ demo: $(VENV)/.demo ## Stream an answer, look at an image, draw one (no key need
 
 test: $(VENV)/.test ## Run all tests with branch coverage, or without it: make test TEST_FILE=tests/…
 	@$(BIN)/python -m pytest -q $(if $(TEST_FILE),$(TEST_FILE),-n $(WORKERS) --dist worksteal --cov)
+
+test-mcp: ## Run the MCP server with a real client (an environment of its own)
+	@$(MAKE) --no-print-directory VENV=$(MCP_VENV) $(MCP_VENV)/.mcp
+	@$(MCP_VENV)/bin/python -m pytest -q tests/mcp_tests
 
 test-scale: ## Run a batch on a local Ray, whose processes are killed (an environment of its own)
 	@$(MAKE) --no-print-directory VENV=$(SCALE_VENV) $(SCALE_VENV)/.scale
@@ -78,7 +83,7 @@ real-model: ## Stream from a small real model (the first time it compiles for te
 	@$(REAL_VENV)/bin/python scripts/real_model.py
 
 clean: ## Remove the environment and everything built
-	rm -rf $(VENV) $(REAL_VENV) $(SCALE_VENV) build dist site .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+	rm -rf $(VENV) $(MCP_VENV) $(REAL_VENV) $(SCALE_VENV) build dist site .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
 		.pytest_cache .ruff_cache demo-output
 
 # --- Set-up: one stamp a group, anew whenever pyproject.toml changes ----------------
@@ -119,6 +124,10 @@ $(VENV)/.bench: $(VENV)/.made pyproject.toml
 	@touch $@
 
 # Apart from the others: Ray is large.
+$(VENV)/.mcp: $(VENV)/.made pyproject.toml
+	@$(INSTALL) -e '.[sandbox]' --group mcp
+	@touch $@
+
 $(VENV)/.scale: $(VENV)/.made pyproject.toml
 	@$(INSTALL) -e '.[sandbox]' --group scale
 	@touch $@

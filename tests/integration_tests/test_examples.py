@@ -13,8 +13,9 @@ from langchain_minitoolai import contract, sandbox
 pytestmark = pytest.mark.usefixtures("uncovered")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-# `make test-scale` runs the batch on Ray.
-NAMES = sorted({file.stem for file in EXAMPLES.glob("*.py")} - {"service", "ray_batch"})
+# `make test-mcp` and `make test-scale` run those that need environments of their own.
+ELSEWHERE = {"mcp_server", "ray_batch"}
+NAMES = sorted({file.stem for file in EXAMPLES.glob("*.py")} - {"service", *ELSEWHERE})
 BARS = [name for name in ("tqdm", "rich") if find_spec(name)]
 NOBODY = "http://127.0.0.1:9/api"
 WORDS = {

@@ -1,0 +1,1 @@
+"""The MCP server, in an environment of its own: `make test-mcp`."""
