@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 import release_notes
 
+from langchain_minitoolai import __version__
+
 CHANGELOG = """\
 # Changelog
 
@@ -52,3 +54,7 @@ def test_the_packages_version_without_a_section_ends_it_too(
     (tmp_path / "langchain_minitoolai" / "_version.py").write_text('__version__ = "0.1.0"\n')
     assert release_notes.main(["0.1.0"]) == 0
     assert capsys.readouterr().out == "- The first.\n"
+
+
+def test_the_release_of_this_version_has_notes() -> None:
+    assert release_notes.main([__version__]) == 0
