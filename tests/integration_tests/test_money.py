@@ -110,9 +110,9 @@ def jobs_for(
 def test_processes_that_die_at_any_step_pay_once_for_each_call(
     service: sandbox.Service, store: str, tmp_path: Path
 ) -> None:
-    processes, rounds = size(3, 8), size(6, 50)
-    jobs = jobs_for(service, store, tmp_path, processes, rounds, death=0.02, kill_after=size(3, 20))
-    killed, outcomes = run_to_the_end(jobs)
+    processes, rounds = size(3, 8), size(4, 50)
+    jobs = jobs_for(service, store, tmp_path, processes, rounds, death=0.05, kill_after=size(2, 20))
+    killed, outcomes = run_to_the_end(jobs, lives=size(3, 20))
     ordered = orders(service)
     assert killed > 0
     assert max(ordered.values()) == 1
@@ -130,8 +130,9 @@ def test_a_process_that_dies_before_it_sends_costs_nobody_anything(
     service: sandbox.Service, store: str, tmp_path: Path, steps: tuple[str, ...]
 ) -> None:
     processes, rounds = size(2, 8), size(3, 50)
-    jobs = jobs_for(service, store, tmp_path, processes, rounds, death=0.3, steps=steps)
-    killed, outcomes = run_to_the_end(jobs)
+    death = 0.3 if FULL else 1.0
+    jobs = jobs_for(service, store, tmp_path, processes, rounds, death=death, steps=steps)
+    killed, outcomes = run_to_the_end(jobs, lives=size(1, 20))
     assert killed > 0
     assert orders(service) == Counter(jobs[0].calls)
     assert len(outcomes) == rounds  # one job for all processes, and nothing uncertain
@@ -176,7 +177,7 @@ def test_processes_share_a_budget_and_all_of_it_is_used(
             calls=tuple(f"{number}-{image}" for image in range(3)),
             log=tmp_path / f"{number}.log",
             seed=number,
-            death=0.2,
+            death=0.25,
             steps=("after claim", "after reserve", "before sending"),
             max_cost_usd=usd,
         )
