@@ -32,11 +32,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--mode", choices=MODES, help="one mode instead of all that differ")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Register the mark of faults."""
-    config.addinivalue_line("markers", "fault(fault): what the server does, and what then holds")
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Let a fault happen in each of its modes to each target."""
     name = metafunc.config.getoption("--target", None)
