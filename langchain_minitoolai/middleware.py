@@ -73,7 +73,7 @@ class SpendingLimitMiddleware(AgentMiddleware[SpendingState, Any, Any]):
     """Ends an agent's run before a model call, and refuses an image, that would pass a limit.
 
     Chat and images count together: `response_metadata["cost"]` of answers, and `cost_usd` in the
-    artifacts of tools' results. A call of a `ChatMiniToolAI` is made if the limits leave room for
+    artifacts of tools' results. A call of a `ChatMiniToolAI` is made if the limits leave enough for
     its prompt, estimated, and for an answer of `max_tokens`; another model's, until they are spent.
 
     Args:
@@ -173,7 +173,7 @@ class SpendingLimitMiddleware(AgentMiddleware[SpendingState, Any, Any]):
         paid = request.state.get("minitoolai_costs", {})
         if call["name"] not in names or call["id"] in paid:
             return None
-        # Calls of one answer run side by side: each leaves room for the ones before it.
+        # Calls of one answer run side by side: each leaves enough for the ones before it.
         answers = [each for each in request.state["messages"] if isinstance(each, AIMessage)]
         calls = [each for answer in answers[-1:] for each in answer.tool_calls]
         earlier = takewhile(lambda each: each["id"] != call["id"], calls)

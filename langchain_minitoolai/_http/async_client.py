@@ -69,7 +69,7 @@ class AsyncClient(BaseClient):
 
         async def run() -> tuple[T | None, Exception | None]:
             try:
-                return await self.execute(effect.workflow()), None
+                return await self.execute(effect.start(lambda: effect.cancelled)), None
             except Exception as error:  # noqa: BLE001 - the waiting task raises it, if there is one
                 return None, error
 

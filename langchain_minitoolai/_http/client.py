@@ -274,7 +274,7 @@ class SyncClient(BaseClient):
     def _run_uninterrupted(self, effect: Uninterrupted[T]) -> T:
         """Run a workflow in a thread, where no signal handler can raise."""
         future: Future[T] = Future()
-        workflow, context = effect.workflow(), copy_context()
+        workflow, context = effect.start(lambda: effect.cancelled), copy_context()
 
         def run() -> None:
             try:

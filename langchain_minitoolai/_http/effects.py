@@ -173,16 +173,12 @@ class Uninterrupted(Generic[T]):
     """A workflow that runs to its end even if its call is cancelled; its outcome is its result.
 
     Attributes:
-        start: Makes the workflow; it takes a function that says whether the call was cancelled.
+        start: Makes the workflow; it takes a function that returns whether the call was cancelled.
         cancelled: Whether it was.
     """
 
     start: Callable[[Callable[[], bool]], "Workflow[T]"]
     cancelled: bool = False
-
-    def workflow(self) -> "Workflow[T]":
-        """Make the workflow."""
-        return self.start(lambda: self.cancelled)
 
 
 Effect: TypeAlias = Request | Resolve | Download | Sleep | Invoke | Uninterrupted[Any]

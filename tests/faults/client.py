@@ -124,7 +124,7 @@ def check_answered(
 ) -> tuple[Call, Record]:
     """Serve `scripts`, call, and assert that every call is answered in full.
 
-    Returns the last call, and what the server saw: as many requests as calls, if not told else.
+    Returns the last call, and what the server saw: `requests` requests, by default one a call.
     """
     with FaultServer(scripts) as server:
         made = client.call(client.target.model(server.url, **settings or {}), calls)

@@ -105,7 +105,7 @@ class FakeDriver:
         if isinstance(effect, Invoke):
             return asyncio.run(_await(effect)) if self._is_async else effect.run()
         if isinstance(effect, Uninterrupted):
-            return self.run(effect.workflow())
+            return self.run(effect.start(lambda: effect.cancelled))
         if isinstance(effect, Resolve):
             self.resolved.append(effect.url)
             return self.addresses

@@ -717,7 +717,7 @@ def test_the_type_and_the_identity_name_what_changes_an_answer() -> None:
 
 
 class Runs(BaseCallbackHandler):
-    """Notes what the runs of models were told."""
+    """Notes the events of runs."""
 
     def __init__(self) -> None:
         self.events: list[str] = []

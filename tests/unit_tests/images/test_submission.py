@@ -369,7 +369,7 @@ def test_who_loses_the_race_for_a_claim_waits_for_the_job() -> None:
     attempt = loser.send(load.run())
     assert isinstance(attempt, Uninterrupted)
     assert fake.store.claim("call", "winner").token == "winner"
-    assert driver.run(attempt.workflow()) is None
+    assert driver.run(attempt.start(lambda: attempt.cancelled)) is None
     assert isinstance(loser.send(None), Sleep)
     fake.store.release("call", "winner")
     assert driver.run(rest(loser)).id == "12345678"
