@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -234,7 +235,8 @@ def interrupted(tool: MiniToolAIImageTool, given: Any, delay: float) -> None:
         if armed:
             raise Interrupted
 
-    before = signal.signal(signal.SIGALRM, handle)
+    before, trace = signal.signal(signal.SIGALRM, handle), sys.gettrace()
+    sys.settrace(None)  # coverage takes a lock of its own, which such an exception leaves held
     try:
         with suppress(Interrupted):
             signal.setitimer(signal.ITIMER_REAL, max(delay, 1e-6))
@@ -243,6 +245,7 @@ def interrupted(tool: MiniToolAIImageTool, given: Any, delay: float) -> None:
         armed = False
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
+        sys.settrace(trace)
 
 
 def stop(tool: MiniToolAIImageTool, given: Any, delay: float, way: int, mode: str) -> None:
