@@ -4,7 +4,7 @@
 .PHONY: help demo test test-mcp test-scale faults soak lint format docs tables bench bench-quick bench-guard build real-model clean
 
 VENV ?= .venv
-WORKERS ?= 3
+WORKERS ?= 4
 REAL_VENV := .venv-real-model
 MCP_VENV := .venv-mcp
 SCALE_VENV := .venv-scale

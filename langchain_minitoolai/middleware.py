@@ -6,11 +6,12 @@ It needs the extra `agents`: `pip install "langchain-minitoolai[agents]"`.
 import math
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from itertools import takewhile
 from typing import Annotated, Any, Final, Literal, NotRequired
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.messages.ai import UsageMetadata
 from typing_extensions import override
 
@@ -49,6 +50,7 @@ Update = dict[str, Any] | None
 Costs = dict[str, float | None]
 """USD by message: an answer by its id, a tool's result by its call's; `None` where unknown."""
 
+_MAX_ERROR: Final = 1.5
 _UNCHARGED: Final = re.compile(r"nothing was (sent or )?charged", re.IGNORECASE)
 
 
@@ -218,12 +220,25 @@ def _highest_cost(request: ModelRequest[Any]) -> float:
     model, settings = request.model, request.model_settings
     if not isinstance(model, ChatMiniToolAI):
         return 0.0
-    system = [request.system_message] if request.system_message else []
-    read = model.get_num_tokens_from_messages([*system, *request.messages], tools=request.tools)
+    read = _tokens_read(model, request)
     written = settings.get("max_completion_tokens") or settings.get("max_tokens")
     written = written or model.max_tokens or contract.DEFAULT_MAX_COMPLETION_TOKENS
     usage = UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)
     return estimate_cost(usage, settings.get("model", model.model)) or 0.0
+
+
+def _tokens_read(model: ChatMiniToolAI, request: ModelRequest[Any]) -> int:
+    """Estimate what a call reads; scaled up where the estimate for the last answer was too low."""
+    system = [request.system_message] if request.system_message else []
+    messages: list[BaseMessage] = [*system, *request.messages]
+    count = partial(model.get_num_tokens_from_messages, tools=request.tools)
+    read = count(messages)
+    for index, message in reversed([*enumerate(messages)]):
+        if isinstance(message, AIMessage) and message.usage_metadata:
+            error = message.usage_metadata["input_tokens"] / max(count(messages[:index]), 1)
+            # What was summarized since is no error of the estimate.
+            return math.ceil(read * min(max(error, 1.0), _MAX_ERROR))
+    return read
 
 
 def _new_costs(state: SpendingState) -> Iterator[tuple[str, float | None]]:

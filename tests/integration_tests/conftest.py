@@ -19,9 +19,15 @@ class Endpoint(NamedTuple):
 
 
 @pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[sandbox.Service]:
+def job_seconds() -> float:
+    """How long the sandbox draws an image."""
+    return 0.1
+
+
+@pytest.fixture
+def service(job_seconds: float, monkeypatch: pytest.MonkeyPatch) -> Iterator[sandbox.Service]:
     """A sandbox of the test's own, to script and to look into; the environment names it."""
-    with sandbox.running() as running:
+    with sandbox.running(job_seconds=job_seconds) as running:
         monkeypatch.setenv(contract.API_BASE_VARIABLE, running.base_url)
         monkeypatch.setenv(contract.API_KEY_VARIABLE, running.api_key)
         yield running

@@ -65,6 +65,11 @@ def assert_prints(block: Block, page: Path, printed: str) -> None:
     assert same, f"{page.name}:{block.line} prints\n{printed}\nand not\n{block.output}"
 
 
+@pytest.fixture
+def job_seconds() -> float:
+    return 0.8  # longer than the least that a page waits for
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_the_code_of_a_page_runs_from_top_to_bottom(
     page: Path, service: sandbox.Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -12,12 +12,14 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
 from langgraph.types import Command
 from pydantic import Field
 from typing_extensions import override
 
+from langchain_minitoolai import ChatMiniToolAI, contract
 from langchain_minitoolai.errors import InvalidInputError
 from langchain_minitoolai.middleware import (
     ShowImagesMiddleware,
@@ -134,6 +136,22 @@ def test_of_two_costs_of_a_message_the_higher_counts() -> None:
     merged = {"a": 0.5, "b": 0.25, "c": 0.125, "d": None, "e": 1.0}
     assert merge_costs(before, new) == merged
     assert before["b"] is None
+
+
+@pytest.mark.parametrize(("tokens", "scale"), [(1, 1.0), (10**6, 1.5)])
+def test_an_estimate_that_was_too_low_is_scaled_up(
+    run: Callable[..., Any], tokens: int, scale: float
+) -> None:
+    model = ChatMiniToolAI(api_key="test-key", base_url="http://127.0.0.1:1/api", max_tokens=1)
+    usage = UsageMetadata(input_tokens=tokens, output_tokens=1, total_tokens=tokens + 1)
+    answer = AIMessage("Hello!", id="answer", usage_metadata=usage)
+    history = [HumanMessage("fjord " * 4000), answer, HumanMessage("And now?")]
+    read = model.get_num_tokens_from_messages(history) * scale
+    price = contract.CHAT_PRICES[model.model]
+    agent = create_agent(model, middleware=[SpendingLimitMiddleware(run_limit_usd=1e-6)])
+    end = run(agent, {"messages": history})["messages"][-1]
+    most = float(end.text.split("may cost $")[1].split(",")[0])
+    assert most == pytest.approx((read * price.input + price.output) / 1e6, abs=1e-6)
 
 
 def test_no_spending_is_a_limit(run: Callable[..., Any]) -> None:

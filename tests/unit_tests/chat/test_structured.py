@@ -385,7 +385,7 @@ def test_a_schema_that_is_none_is_refused(
 LOOP: dict[str, Any] = {"title": "Loop", "type": "object", "properties": {}}
 LOOP["properties"]["inner"] = LOOP
 DEEP: dict[str, Any] = {"type": "integer"}
-for _ in range(2000):
+for _ in range(20_000):
     DEEP = {"title": "Deep", "type": "object", "properties": {"inner": DEEP}}
 EITHER: dict[str, Any] = {
     "title": "Either",
