@@ -263,11 +263,6 @@ def seconds_of(tool: MiniToolAIImageTool) -> float:
     return time.monotonic() - began
 
 
-# A task in which anyio connects, cancelled before its first step.
-CUT = "ignore:Exception ignored in. <coroutine object connect_tcp"
-
-
-@pytest.mark.filterwarnings(f"{CUT}:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_call_that_is_stopped_at_any_moment_is_taken_up_and_paid_once(
     service: sandbox.Service, store: str, mode: str
@@ -284,7 +279,6 @@ def test_a_call_that_is_stopped_at_any_moment_is_taken_up_and_paid_once(
     assert (spending.images, spending.reserved_images) == (count + 1, 0)
 
 
-@pytest.mark.filterwarnings(f"{CUT}:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_call_without_an_id_that_is_stopped_is_taken_up_by_the_next_equal_one(
     service: sandbox.Service, tmp_path: Path, mode: str
