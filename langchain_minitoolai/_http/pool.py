@@ -279,9 +279,10 @@ class LoopPool:
                 if is_worn or pooled.client.is_closed:
                     clients.remove(pooled)
                     self._retired.append(pooled)
-        for pooled in [each for each in self._retired if not each.in_flight]:
-            self._retired.remove(pooled)
-            await pooled.client.aclose()
+        # Chosen anew after each wait, in which another call may have closed some.
+        while unused := next((each for each in self._retired if not each.in_flight), None):
+            self._retired.remove(unused)
+            await unused.client.aclose()
 
     async def _close_at_shutdown(self) -> AsyncGenerator[None]:
         """Close the clients in their own loop: it finishes its async generators at shutdown."""

@@ -83,10 +83,17 @@ def strict_watch() -> BlockBuster:
     return watch
 
 
+def _let_coverage_wait(watch: BlockBuster) -> None:
+    """Let pass the lock that coverage shares with the sandbox's thread."""
+    if lock := watch.functions.get("threading.Lock.acquire"):
+        lock.can_block_in("coverage/collector.py", "lock_data")
+
+
 @pytest.fixture(params=[langgraph_s_watch, strict_watch])
 def watch(request: pytest.FixtureRequest) -> Iterator[BlockBuster]:
     """Watch the event loop during a test."""
     watch: BlockBuster = request.param()
+    _let_coverage_wait(watch)
     watch.activate()
     yield watch
     watch.deactivate()
@@ -200,6 +207,7 @@ def test_certificates_are_read_and_large_images_checked_off_the_loop(folder: Pat
             poll_interval=0.05,
         )
         watch = strict_watch()
+        _let_coverage_wait(watch)
         watch.activate()
         try:
             message = asyncio.run(tool.ainvoke(CALL))

@@ -681,6 +681,23 @@ async def test_a_client_that_is_idle_for_half_a_minute_closes_though_calls_go_on
     assert await pool.async_client(ORIGIN, new_connection=True) is second
 
 
+async def test_calls_at_once_may_find_the_same_idle_clients() -> None:
+    pool = ClientPool(CONFIG)
+    idle = [await pool.async_client(ORIGIN, new_connection=single) for single in (False, True)]
+    for pooled in idle:
+        pooled.used -= 10 * KEEPALIVE_EXPIRY
+        close = pooled.client.aclose
+
+        async def wait_and_close(close: Any = close) -> None:
+            await asyncio.sleep(0)
+            await close()
+
+        pooled.client.aclose = wait_and_close
+    calls = [pool.async_client(ORIGIN, new_connection=False) for _ in range(5)]
+    assert len(set(map(id, await asyncio.gather(*calls)))) == 1
+    assert [pooled.client.is_closed for pooled in idle] == [True, True]
+
+
 async def test_a_client_is_not_idle_when_a_long_call_has_just_ended() -> None:
     pool = ClientPool(CONFIG)
     pooled = await pool.async_client(ORIGIN, new_connection=False)
